@@ -1,0 +1,304 @@
+/* stile.h - run language models from the files they are published in.
+ *
+ * The whole public interface. A program opens a model, creates a session on it, evaluates tokens,
+ * samples from the logits:
+ *
+ *     struct stile_error error;
+ *     struct stile_model *model;
+ *     struct stile_session *session;
+ *     if (stile_model_open(&model, "model.gguf", &error) != 0) fail(error.message);
+ *     if (stile_session_create(&session, model, NULL, &error) != 0) fail(error.message);
+ *     stile_eval(session, tokens, n_tokens, &error);
+ *     const float *logits = stile_logits(session);            (n_vocab)
+ *
+ * Conventions
+ *   errors      a function that can fail returns 0, or a negative stile_code and fills `error`
+ *               (which may be NULL). Out-parameters are untouched on failure unless said otherwise.
+ *   ownership   create/open is paired with free/close; both accept NULL. Strings and arrays behind
+ *               `const` pointers belong to the object they came from and live as long as it does.
+ *   threads     a model may be shared by sessions in several threads once it is open; a session, a
+ *               sampler belong to one thread at a time.
+ *   determinism the logits of a token are the same bits at any number of threads, any batch width
+ *               and any instruction set.
+ */
+#ifndef STILE_H
+#define STILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define STILE_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+enum stile_code {
+    STILE_OK = 0,
+    STILE_ERROR_ARGUMENT = -1,    /* the caller asked for something that makes no sense */
+    STILE_ERROR_IO = -2,          /* a file or device could not be read or written */
+    STILE_ERROR_MALFORMED = -3,   /* the file or text breaks its own format */
+    STILE_ERROR_UNSUPPORTED = -4, /* well-formed, but stile does not know this kind */
+    STILE_ERROR_MEMORY = -5,      /* not enough memory */
+    STILE_ERROR_CONTEXT = -6,     /* the session's context is full */
+    STILE_ERROR_TEMPLATE = -7,    /* the chat template failed or raised an error */
+    STILE_ERROR_CANCELLED = -8,   /* the caller's cancel flag or callback stopped the work */
+};
+
+struct stile_error {
+    int code;           /* enum stile_code */
+    char message[1000]; /* one line: what was wrong, where, what to do */
+};
+
+const char *stile_version(void);
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+struct stile_model;
+
+/* What a model is. Counts are as the file states them; sizes in bytes. */
+struct stile_model_info {
+    const char *path;
+    const char *architecture;  /* "llama", "qwen3", ... */
+    const char *name;          /* the publisher's name, "" when the file has none */
+    const char *license;       /* "" when the file has none */
+    const char *tokenizer;     /* "gpt2" (byte-level BPE) or "llama" (SentencePiece) */
+    const char *pretokenizer;  /* "smollm", "llama-bpe", ...; "" for SentencePiece */
+    const char *chat_template; /* Jinja source; NULL when the file has none */
+    uint64_t n_parameters;     /* elements of all tensors */
+    uint64_t size_bytes;       /* bytes of all tensors in the file */
+    uint32_t n_shards;
+    uint32_t n_layers;
+    uint32_t d_model;
+    uint32_t d_ff;
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t head_dim;
+    uint32_t sliding_window; /* 0: none */
+    uint32_t n_ctx_trained;
+    uint32_t n_vocab;
+    uint32_t n_tensors;
+};
+
+/* Opens a GGUF file (or, given any file of a sharded set, the whole set), checks it and maps it.
+ * Takes about as long as reading the metadata; weights are read when they are used.
+ * `path` may also be a short name that stile_model_find knows. */
+int stile_model_open(struct stile_model **model, const char *path, struct stile_error *error);
+void stile_model_close(struct stile_model *model);
+const struct stile_model_info *stile_model_info(const struct stile_model *model);
+
+/* How long stile_model_open took, by phase, in ns. */
+struct stile_load_times {
+    uint64_t open_ns;  /* metadata read and checked */
+    uint64_t map_ns;   /* weights mapped, every tensor found */
+    uint64_t ready_ns; /* vocabulary and program built */
+};
+void stile_model_load_times(const struct stile_model *model, struct stile_load_times *times);
+
+/* Turns a short name ("smollm2") or a path into the path of an existing file: a path is returned as it is;
+ * a name is looked up in the cache folder ($XDG_CACHE_HOME/stile/models). The message of the error
+ * says which command gets a missing model. `path` holds `capacity` bytes. */
+int stile_model_find(const char *name, char *path, size_t capacity, struct stile_error *error);
+
+/* The share of one number format in a model. */
+struct stile_format_share {
+    const char *format; /* "Q4_1", "F32", ... */
+    uint64_t n_tensors;
+    uint64_t n_parameters;
+    uint64_t size_bytes;
+};
+/* Writes up to `capacity` shares, largest first; returns how many formats there are. */
+size_t stile_model_formats(const struct stile_model *model, struct stile_format_share *shares,
+                           size_t capacity);
+
+struct stile_tensor_info {
+    const char *name;
+    const char *format;
+    uint32_t n_dims;
+    uint64_t dims[4]; /* dims[0] is the contiguous one; missing dims are 1 */
+    uint64_t size_bytes;
+    uint64_t offset_bytes; /* in its file */
+    uint32_t shard;
+};
+int stile_model_tensor(const struct stile_model *model, uint32_t i, struct stile_tensor_info *tensor);
+
+/* ---- text --------------------------------------------------------------------------------- */
+
+enum {
+    STILE_ADD_SPECIAL = 1,  /* add the BOS/EOS tokens that the vocabulary asks for */
+    STILE_PARSE_SPECIAL = 2 /* turn texts such as <|im_end|> into control tokens: only for trusted text */
+};
+
+/* Encodes bytes (need not be valid UTF-8). `*tokens` is allocated; free with stile_free. */
+int stile_tokenize(const struct stile_model *model, const char *text, size_t n_bytes, unsigned flags,
+                   int32_t **tokens, size_t *n_tokens, struct stile_error *error);
+
+/* The bytes a token stands for in text (a control token: none, unless `special`). A token may hold part
+ * of a UTF-8 character. Returns NULL with *n_bytes = 0 for an id outside the vocabulary. */
+const char *stile_token_bytes(const struct stile_model *model, int32_t token, bool special,
+                              size_t *n_bytes);
+/* The vocabulary's own spelling of a token, NUL-terminated, for listings. */
+const char *stile_token_name(const struct stile_model *model, int32_t token);
+/* Does this token end a reply? */
+bool stile_token_is_end(const struct stile_model *model, int32_t token);
+
+/* How many of the leading bytes form whole UTF-8 characters (a truncated character at the end is left
+ * out, an invalid byte counts as whole). For printing text while it arrives. */
+size_t stile_utf8_complete(const char *bytes, size_t n_bytes);
+
+/* Renders the model's chat template. `request` is a JSON object with the variables that templates use:
+ *   {"messages": [{"role": "user", "content": "..."}, ...], "tools": [...], "add_generation_prompt": true, ...}
+ * bos_token and eos_token are filled in. `*text` is allocated; free with stile_free. */
+int stile_chat_render(const struct stile_model *model, const char *request, char **text,
+                      struct stile_error *error);
+/* The same, straight to tokens: the template's own text may hold control tokens, text that came from the
+ * request may not. Free `*tokens` with stile_free. */
+int stile_chat_tokenize(const struct stile_model *model, const char *request, int32_t **tokens,
+                        size_t *n_tokens, struct stile_error *error);
+
+void stile_free(void *memory);
+
+/* ---- sessions ----------------------------------------------------------------------------- */
+
+struct stile_session;
+
+enum stile_kv_format { STILE_KV_F16 = 0, STILE_KV_F32 = 1 };
+
+/* Zero in any field means "the default". */
+struct stile_session_options {
+    uint32_t n_ctx;             /* tokens of context; default min(trained context, 4096) */
+    uint32_t n_batch;           /* tokens evaluated together in prefill; default 128 */
+    uint32_t n_threads;         /* default: one per physical core this process may use */
+    enum stile_kv_format kv_format;
+    const char *isa;            /* "scalar", "avx2", ...: kernels to use; default: the best here */
+    const volatile int *cancel; /* checked often: when it becomes non-zero, work ends with CANCELLED */
+};
+
+/* Creates a session with an empty context. The model must outlive it. `options` may be NULL. */
+int stile_session_create(struct stile_session **session, struct stile_model *model,
+                         const struct stile_session_options *options, struct stile_error *error);
+void stile_session_free(struct stile_session *session);
+
+/* Memory a session with these options needs, in bytes. */
+struct stile_memory {
+    uint64_t weights_bytes; /* mapped from the file */
+    uint64_t kv_bytes;
+    uint64_t activations_bytes;
+    uint64_t other_bytes; /* vocabulary, tables, program */
+};
+int stile_model_memory(const struct stile_model *model, const struct stile_session_options *options,
+                       struct stile_memory *memory, struct stile_error *error);
+
+/* Appends tokens to the context. On CANCELLED, CONTEXT or any other error the context is as before the
+ * call. */
+int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens,
+               struct stile_error *error);
+/* As stile_eval, and writes the logits of each of the tokens: `logits` is (n_tokens, n_vocab). */
+int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *logits,
+                   struct stile_error *error);
+/* Logits after the last token, (n_vocab); NULL before the first stile_eval. Valid until the next call. */
+const float *stile_logits(const struct stile_session *session);
+/* 64-bit hash (FNV-1a) over the bytes of every logits row that stile_eval has produced since creation or
+ * stile_rewind(session, 0): one row per call. */
+uint64_t stile_logits_hash(const struct stile_session *session);
+
+uint32_t stile_context_used(const struct stile_session *session);
+uint32_t stile_context_size(const struct stile_session *session);
+/* Tokens now in the context, (stile_context_used). */
+const int32_t *stile_context_tokens(const struct stile_session *session);
+/* Forgets all but the first n_tokens. Fails with ARGUMENT where a sliding window has already dropped what
+ * would be needed (0 always works). */
+int stile_rewind(struct stile_session *session, uint32_t n_tokens, struct stile_error *error);
+
+/* ---- sampling ----------------------------------------------------------------------------- */
+
+struct stile_sampler;
+
+/* The order is: repeat penalty, top-k, temperature, top-p, min-p, draw. */
+struct stile_sampler_options {
+    float temperature;      /* 0: greedy (then only the repeat penalty matters) */
+    int32_t top_k;          /* keep the k most likely; 0: all */
+    float top_p;            /* keep the smallest set with probability >= top_p; 1: all */
+    float min_p;            /* drop what is below min_p x the largest probability; 0: none */
+    float repeat_penalty;   /* logits of recent tokens are divided (if > 0) or multiplied by this; 1: off */
+    int32_t repeat_last_n;  /* how many recent tokens count; -1: all */
+    uint64_t seed;
+};
+/* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, seed 0 */
+struct stile_sampler_options stile_sampler_defaults(void);
+
+int stile_sampler_create(struct stile_sampler **sampler, const struct stile_sampler_options *options,
+                         struct stile_error *error);
+void stile_sampler_free(struct stile_sampler *sampler);
+/* Draws a token from logits (n_vocab), and remembers it for the repeat penalty. `logits` is not changed.
+ * Never returns a token whose logit is not finite; -1 when there is none. */
+int32_t stile_sample(struct stile_sampler *sampler, const float *logits, size_t n_vocab);
+/* Tells the sampler of a token it did not draw (the prompt's). */
+void stile_sampler_accept(struct stile_sampler *sampler, int32_t token);
+/* Starts again: empty history, the seed as at creation. */
+void stile_sampler_reset(struct stile_sampler *sampler);
+/* The distribution stile_sample would draw from: up to `capacity` candidates, most likely first, with
+ * probabilities that sum to 1. Returns how many there are. */
+size_t stile_sampler_distribution(struct stile_sampler *sampler, const float *logits, size_t n_vocab,
+                                  int32_t *tokens, float *probabilities, size_t capacity);
+
+/* ---- generation --------------------------------------------------------------------------- */
+
+enum stile_finish {
+    STILE_FINISH_END,       /* the model ended its reply */
+    STILE_FINISH_LENGTH,    /* n_tokens_max reached */
+    STILE_FINISH_CONTEXT,   /* the context is full */
+    STILE_FINISH_STOP,      /* a stop string appeared (it is not part of the text) */
+    STILE_FINISH_CANCELLED, /* by the callback or the cancel flag; what was said so far is kept */
+};
+
+struct stile_generate_options {
+    uint32_t n_tokens_max;    /* 0: until the context is full */
+    const char *const *stop;  /* stop strings; may be NULL */
+    size_t n_stop;
+    bool ignore_end;          /* go on after end-of-reply tokens (for measuring) */
+    /* Gets whole UTF-8 characters as they become certain; non-zero cancels. May be NULL. */
+    int (*on_text)(void *user, const char *text, size_t n_bytes);
+    void *user;
+};
+
+struct stile_generation {
+    enum stile_finish finish;
+    uint32_t n_prompt_tokens;
+    uint32_t n_tokens;       /* generated, an end token included */
+    uint64_t prompt_ns;      /* evaluating the prompt: to the first logits */
+    uint64_t generate_ns;    /* from the first logits to the end, sampling included */
+    uint64_t prompt_bytes;   /* weight and KV bytes read for the prompt, by the program's cost */
+    uint64_t generate_bytes; /* and for the generated tokens */
+};
+
+/* Evaluates the prompt, then samples and evaluates until something ends it. The generated tokens are in the
+ * context afterwards. A full context, a stop, a cancel are results, not errors. A prompt that does not fit
+ * is the error CONTEXT, and nothing is evaluated. */
+int stile_generate(struct stile_session *session, struct stile_sampler *sampler, const int32_t *prompt,
+                   size_t n_prompt, const struct stile_generate_options *options,
+                   struct stile_generation *result, struct stile_error *error);
+
+/* ---- the machine -------------------------------------------------------------------------- */
+
+struct stile_machine {
+    char cpu[96];
+    char isa[16];                    /* kernels in use by default: "avx2", ... */
+    uint32_t n_threads;              /* default number of threads */
+    uint64_t memory_bytes;           /* usable by this process (cgroup limits respected) */
+    double read_bytes_per_s;         /* best sequential read of memory with n_threads */
+    bool from_cache;                 /* the bandwidth was measured in an earlier run */
+};
+/* Describes the machine; its read bandwidth is measured once (about 0.3 s) and kept in the cache folder. */
+int stile_machine_probe(struct stile_machine *machine, struct stile_error *error);
+/* The same without ever measuring: read_bytes_per_s is 0 when it is not known yet. */
+int stile_machine_known(struct stile_machine *machine, struct stile_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,38 @@
+/* threads.h - a pool of persistent threads that run one function together.
+ *
+ * threads_run calls fn(arg, i, n) on every thread i of n, the caller being thread 0, and returns when all are
+ * done. Inside fn, threads_barrier waits until every thread of the pool has reached it. Waiting threads spin
+ * briefly, then sleep in the kernel; with more threads than processors they sleep at once.
+ * One caller at a time.
+ */
+#ifndef STILE_BASE_THREADS_H
+#define STILE_BASE_THREADS_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+
+enum { THREADS_MAX = 256 };
+
+struct threads;
+
+/* Processors this process may use: affinity mask and cgroup quota respected; at least 1. SMT siblings count once. */
+int threads_default_count(void);
+
+/* n in 1..THREADS_MAX. */
+int threads_create(struct threads **threads, int n, struct stile_error *error);
+void threads_free(struct threads *threads);
+int threads_count(const struct threads *threads);
+void threads_run(struct threads *threads, void (*fn)(void *arg, int i, int n), void *arg);
+void threads_barrier(struct threads *threads);
+
+/* The part [*begin, *end) of n items that is thread i's of n_threads, in multiples of `grain`. */
+static inline void threads_split(size_t n, size_t grain, int i, int n_threads, size_t *begin, size_t *end)
+{
+    size_t chunks = (n + grain - 1) / grain;
+    size_t first = chunks * (size_t)i / (size_t)n_threads, last = chunks * ((size_t)i + 1) / (size_t)n_threads;
+    *begin = first * grain < n ? first * grain : n;
+    *end = last * grain < n ? last * grain : n;
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* gguf.h - reads GGUF v2 and v3 files (little-endian), single or sharded, as hostile input.
+ *
+ * Metadata (key-values, tensor table) is read into private memory and fully checked at open: every length, count,
+ * offset and string lies inside, every name is unique, every tensor's bytes lie inside its file and overlap no
+ * other's. Nothing is allocated beyond what the file's own size justifies. Weights stay in the file, mapped.
+ * Errors name file, offset and field. Source of the layout: docs/formats.md.
+ */
+#ifndef STILE_FILE_GGUF_H
+#define STILE_FILE_GGUF_H
+
+#include "base/error.h"
+#include "file/map.h"
+#include "format/format.h"
+
+enum gguf_type {
+    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
+    GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT,
+};
+
+struct gguf_kv {
+    const char *key;         /* NUL-terminated, no NUL inside, printable UTF-8 not guaranteed */
+    enum gguf_type type;     /* of the value; GGUF_ARRAY for arrays */
+    enum gguf_type element;  /* of the elements; equal to `type` for scalars */
+    uint64_t n;              /* elements; 1 for scalars */
+    const uint8_t *data;     /* first element: in the file's encoding (strings: u64 length + bytes, back to back) */
+    uint64_t size_bytes;     /* of all elements */
+};
+
+struct gguf_tensor {
+    const char *name;
+    enum format format;
+    uint32_t n_dims;
+    uint64_t dims[4];     /* dims[0] contiguous; missing ones are 1 */
+    uint64_t n_elements;
+    uint64_t size_bytes;
+    uint64_t offset_bytes; /* in its file */
+    uint32_t shard;
+    const void *data; /* mapped */
+};
+
+struct gguf_string {
+    const char *bytes; /* not NUL-terminated; may hold any bytes */
+    size_t n;
+};
+
+struct gguf {
+    const char *path; /* as opened */
+    uint32_t version;
+    uint32_t n_shards;
+    struct map **maps; /* one per shard */
+    size_t n_kv;
+    const struct gguf_kv *kv; /* of the first shard, in file order */
+    size_t n_tensors;
+    const struct gguf_tensor *tensors; /* of all shards, in file order */
+    struct gguf_private *private;
+};
+
+/* Opens a file, or the whole set when it is a shard (any shard of the set may be named). */
+int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error);
+void gguf_close(struct gguf *gguf);
+
+/* NULL when missing. */
+const struct gguf_kv *gguf_find(const struct gguf *gguf, const char *key);
+const struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name);
+/* Has any shard lost pages since it was opened? Fills the error naming the file. */
+int gguf_check_maps(const struct gguf *gguf, struct stile_error *error);
+
+/* Typed reading. A missing key leaves *value as it was (the default) and succeeds; a value of the wrong type or
+ * outside [min, max] is an error that names the file and key. Any integer type is accepted for integers, F32 and
+ * F64 for floats (finite ones only). */
+int gguf_get_u64(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max, uint64_t *value, struct stile_error *error);
+int gguf_get_f32(const struct gguf *gguf, const char *key, float *value, struct stile_error *error);
+int gguf_get_bool(const struct gguf *gguf, const char *key, bool *value, struct stile_error *error);
+/* String without NUL inside, copied NUL-terminated into memory that lives as long as the gguf. */
+int gguf_get_string(const struct gguf *gguf, const char *key, const char **value, struct stile_error *error);
+/* Element i of a numeric array (or i == 0 of a scalar): any integer or bool type; false if it is not one. */
+bool gguf_element_i64(const struct gguf_kv *kv, uint64_t i, int64_t *value);
+bool gguf_element_f64(const struct gguf_kv *kv, uint64_t i, double *value);
+
+/* Walks the strings of a string array: */
+struct gguf_strings { const uint8_t *at; uint64_t n_left; };
+struct gguf_strings gguf_strings(const struct gguf_kv *kv);
+bool gguf_strings_next(struct gguf_strings *strings, struct gguf_string *string);
+
+/* The parser without files, for fuzzing and tests: checks `n` bytes as one GGUF file of that size. */
+int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error);
+
+#endif

@@ -1,0 +1,23 @@
+/* map.h - a file mapped read-only, safe against being truncated underneath.
+ *
+ * Touching a page of a mapped file that has been truncated raises SIGBUS. A handler (installed with the first
+ * map, passing on what is not ours) puts a page of zeros in its place and marks the map as failed; whoever
+ * computes with the data asks map_failed afterwards and throws the result away.
+ */
+#ifndef STILE_FILE_MAP_H
+#define STILE_FILE_MAP_H
+
+#include "base/error.h"
+
+struct map;
+
+/* Maps the whole of a regular file. */
+int map_open(struct map **map, const char *path, struct stile_error *error);
+void map_close(struct map *map);
+const uint8_t *map_data(const struct map *map);
+uint64_t map_size_bytes(const struct map *map);
+int map_fd(const struct map *map);
+/* Has a page gone missing (the file was truncated, or a read failed) since the map was opened? */
+bool map_failed(const struct map *map);
+
+#endif

@@ -1,0 +1,48 @@
+/* tokenizer.h - text to tokens and back, by the vocabulary of a GGUF file.
+ *
+ * Two families: byte-level BPE ("gpt2", by merge ranks, after a pre-tokenizer's regular expressions) and
+ * SentencePiece ("llama", by scores, with byte fallback). Immutable once created: safe to share.
+ */
+#ifndef STILE_TEXT_TOKENIZER_H
+#define STILE_TEXT_TOKENIZER_H
+
+#include "base/buffer.h"
+#include "file/gguf.h"
+
+struct tokenizer;
+
+enum { TOKENIZER_ADD_SPECIAL = 1, TOKENIZER_PARSE_SPECIAL = 2 };
+
+struct tokens {
+    int32_t *ids; /* free with tokens_free */
+    size_t n;
+    size_t capacity;
+};
+void tokens_free(struct tokens *tokens);
+
+/* Reads tokenizer.ggml.* keys. The gguf may be closed afterwards. */
+int tokenizer_create(struct tokenizer **tokenizer, const struct gguf *gguf, struct stile_error *error);
+void tokenizer_free(struct tokenizer *tokenizer);
+
+/* Appends the tokens of n bytes (any bytes) to `tokens`. TOKENIZER_ADD_SPECIAL adds BOS/EOS as the vocabulary asks
+ * (BOS not twice when the text begins with it and PARSE_SPECIAL is on). `first` says whether this text begins
+ * the whole (SentencePiece's space prefix depends on it). */
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags, bool first,
+                     struct tokens *tokens, struct stile_error *error);
+
+size_t tokenizer_size(const struct tokenizer *tokenizer);
+/* Bytes the token prints as; n = 0 for control tokens unless `special`. NULL for ids out of range. */
+const char *tokenizer_bytes(const struct tokenizer *tokenizer, int32_t id, bool special, size_t *n);
+/* The vocabulary's spelling, NUL-terminated. "" for ids out of range. */
+const char *tokenizer_name(const struct tokenizer *tokenizer, int32_t id);
+bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id);
+/* -1 when the vocabulary has none. */
+int32_t tokenizer_bos(const struct tokenizer *tokenizer);
+int32_t tokenizer_eos(const struct tokenizer *tokenizer);
+bool tokenizer_adds_bos(const struct tokenizer *tokenizer);
+const char *tokenizer_model(const struct tokenizer *tokenizer); /* "gpt2", "llama" */
+const char *tokenizer_pre(const struct tokenizer *tokenizer);   /* "smollm", ...; "" for "llama" */
+/* Does decoding the first token of a text drop its leading space (SentencePiece with a space prefix)? */
+bool tokenizer_drops_space(const struct tokenizer *tokenizer);
+
+#endif
