@@ -31,6 +31,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define STILE_VERSION "0.1.0"
 
@@ -111,8 +112,7 @@ struct stile_format_share {
     uint64_t size_bytes;
 };
 /* Writes up to `capacity` shares, largest first; returns how many formats there are. */
-size_t stile_model_formats(const struct stile_model *model, struct stile_format_share *shares,
-                           size_t capacity);
+size_t stile_model_formats(const struct stile_model *model, struct stile_format_share *shares, size_t capacity);
 
 struct stile_tensor_info {
     const char *name;
@@ -133,13 +133,12 @@ enum {
 };
 
 /* Encodes bytes (need not be valid UTF-8). `*tokens` is allocated; free with stile_free. */
-int stile_tokenize(const struct stile_model *model, const char *text, size_t n_bytes, unsigned flags,
-                   int32_t **tokens, size_t *n_tokens, struct stile_error *error);
+int stile_tokenize(const struct stile_model *model, const char *text, size_t n_bytes, unsigned flags, int32_t **tokens,
+                   size_t *n_tokens, struct stile_error *error);
 
 /* The bytes a token stands for in text (a control token: none, unless `special`). A token may hold part
  * of a UTF-8 character. Returns NULL with *n_bytes = 0 for an id outside the vocabulary. */
-const char *stile_token_bytes(const struct stile_model *model, int32_t token, bool special,
-                              size_t *n_bytes);
+const char *stile_token_bytes(const struct stile_model *model, int32_t token, bool special, size_t *n_bytes);
 /* The vocabulary's own spelling of a token, NUL-terminated, for listings. */
 const char *stile_token_name(const struct stile_model *model, int32_t token);
 /* Does this token end a reply? */
@@ -152,12 +151,11 @@ size_t stile_utf8_complete(const char *bytes, size_t n_bytes);
 /* Renders the model's chat template. `request` is a JSON object with the variables that templates use:
  *   {"messages": [{"role": "user", "content": "..."}, ...], "tools": [...], "add_generation_prompt": true, ...}
  * bos_token and eos_token are filled in. `*text` is allocated; free with stile_free. */
-int stile_chat_render(const struct stile_model *model, const char *request, char **text,
-                      struct stile_error *error);
+int stile_chat_render(const struct stile_model *model, const char *request, char **text, struct stile_error *error);
 /* The same, straight to tokens: the template's own text may hold control tokens, text that came from the
  * request may not. Free `*tokens` with stile_free. */
-int stile_chat_tokenize(const struct stile_model *model, const char *request, int32_t **tokens,
-                        size_t *n_tokens, struct stile_error *error);
+int stile_chat_tokenize(const struct stile_model *model, const char *request, int32_t **tokens, size_t *n_tokens,
+                        struct stile_error *error);
 
 void stile_free(void *memory);
 
@@ -169,9 +167,9 @@ enum stile_kv_format { STILE_KV_F16 = 0, STILE_KV_F32 = 1 };
 
 /* Zero in any field means "the default". */
 struct stile_session_options {
-    uint32_t n_ctx;             /* tokens of context; default min(trained context, 4096) */
-    uint32_t n_batch;           /* tokens evaluated together in prefill; default 128 */
-    uint32_t n_threads;         /* default: one per physical core this process may use */
+    uint32_t n_ctx;     /* tokens of context; default min(trained context, 4096) */
+    uint32_t n_batch;   /* tokens evaluated together in prefill; default 128 */
+    uint32_t n_threads; /* default: one per physical core this process may use */
     enum stile_kv_format kv_format;
     const char *isa;            /* "scalar", "avx2", ...: kernels to use; default: the best here */
     const volatile int *cancel; /* checked often: when it becomes non-zero, work ends with CANCELLED */
@@ -194,8 +192,7 @@ int stile_model_memory(const struct stile_model *model, const struct stile_sessi
 
 /* Appends tokens to the context. On CANCELLED, CONTEXT or any other error the context is as before the
  * call. */
-int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens,
-               struct stile_error *error);
+int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error);
 /* As stile_eval, and writes the logits of each of the tokens: `logits` is (n_tokens, n_vocab). */
 int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *logits,
                    struct stile_error *error);
@@ -219,12 +216,12 @@ struct stile_sampler;
 
 /* The order is: repeat penalty, top-k, temperature, top-p, min-p, draw. */
 struct stile_sampler_options {
-    float temperature;      /* 0: greedy (then only the repeat penalty matters) */
-    int32_t top_k;          /* keep the k most likely; 0: all */
-    float top_p;            /* keep the smallest set with probability >= top_p; 1: all */
-    float min_p;            /* drop what is below min_p x the largest probability; 0: none */
-    float repeat_penalty;   /* logits of recent tokens are divided (if > 0) or multiplied by this; 1: off */
-    int32_t repeat_last_n;  /* how many recent tokens count; -1: all */
+    float temperature;     /* 0: greedy (then only the repeat penalty matters) */
+    int32_t top_k;         /* keep the k most likely; 0: all */
+    float top_p;           /* keep the smallest set with probability >= top_p; 1: all */
+    float min_p;           /* drop what is below min_p x the largest probability; 0: none */
+    float repeat_penalty;  /* logits of recent tokens are divided (if > 0) or multiplied by this; 1: off */
+    int32_t repeat_last_n; /* how many recent tokens count; -1: all */
     uint64_t seed;
 };
 /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, repeat_penalty 1, repeat_last_n 64, seed 0 */
@@ -242,8 +239,8 @@ void stile_sampler_accept(struct stile_sampler *sampler, int32_t token);
 void stile_sampler_reset(struct stile_sampler *sampler);
 /* The distribution stile_sample would draw from: up to `capacity` candidates, most likely first, with
  * probabilities that sum to 1. Returns how many there are. */
-size_t stile_sampler_distribution(struct stile_sampler *sampler, const float *logits, size_t n_vocab,
-                                  int32_t *tokens, float *probabilities, size_t capacity);
+size_t stile_sampler_distribution(struct stile_sampler *sampler, const float *logits, size_t n_vocab, int32_t *tokens,
+                                  float *probabilities, size_t capacity);
 
 /* ---- generation --------------------------------------------------------------------------- */
 
@@ -256,10 +253,10 @@ enum stile_finish {
 };
 
 struct stile_generate_options {
-    uint32_t n_tokens_max;    /* 0: until the context is full */
-    const char *const *stop;  /* stop strings; may be NULL */
+    uint32_t n_tokens_max;   /* 0: until the context is full */
+    const char *const *stop; /* stop strings; may be NULL */
     size_t n_stop;
-    bool ignore_end;          /* go on after end-of-reply tokens (for measuring) */
+    bool ignore_end; /* go on after end-of-reply tokens (for measuring) */
     /* Gets whole UTF-8 characters as they become certain; non-zero cancels. May be NULL. */
     int (*on_text)(void *user, const char *text, size_t n_bytes);
     void *user;
@@ -278,25 +275,26 @@ struct stile_generation {
 /* Evaluates the prompt, then samples and evaluates until something ends it. The generated tokens are in the
  * context afterwards. A full context, a stop, a cancel are results, not errors. A prompt that does not fit
  * is the error CONTEXT, and nothing is evaluated. */
-int stile_generate(struct stile_session *session, struct stile_sampler *sampler, const int32_t *prompt,
-                   size_t n_prompt, const struct stile_generate_options *options,
-                   struct stile_generation *result, struct stile_error *error);
+int stile_generate(struct stile_session *session, struct stile_sampler *sampler, const int32_t *prompt, size_t n_prompt,
+                   const struct stile_generate_options *options, struct stile_generation *result,
+                   struct stile_error *error);
 
 /* ---- the machine -------------------------------------------------------------------------- */
 
 struct stile_machine {
     char cpu[96];
-    char isa[16];                    /* kernels in use by default: "avx2", ... */
-    uint32_t n_threads;              /* default number of threads */
-    uint64_t memory_bytes;           /* usable by this process (cgroup limits respected) */
-    double read_bytes_per_s;         /* best sequential read of memory with n_threads */
-    bool from_cache;                 /* the bandwidth was measured in an earlier run */
+    char isa[16];            /* kernels in use by default: "avx2", ... */
+    uint32_t n_threads;      /* default number of threads */
+    uint64_t memory_bytes;   /* usable by this process (cgroup limits respected) */
+    double read_bytes_per_s; /* best sequential read of memory with n_threads */
+    bool from_cache;         /* the bandwidth was measured in an earlier run */
 };
 /* Describes the machine; its read bandwidth is measured once (about 0.3 s) and kept in the cache folder. */
 int stile_machine_probe(struct stile_machine *machine, struct stile_error *error);
 /* The same without ever measuring: read_bytes_per_s is 0 when it is not known yet. */
 int stile_machine_known(struct stile_machine *machine, struct stile_error *error);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

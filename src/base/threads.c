@@ -1,0 +1,152 @@
+/* The pool knows one way of waiting: a barrier. Workers wait at it for work, everybody meets at it at the end, and the
+ * work itself may use it in between. */
+#include "base/threads.h"
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Longer than the gap between two operations or two tokens; short enough not to matter to other processes. */
+enum { SPIN_NS = 100 * 1000 };
+
+struct worker {
+    struct threads *pool;
+    pthread_t thread;
+    int i;
+};
+
+struct threads {
+    int n;
+    bool spin; /* false when there are more threads than processors */
+    bool quit;
+    void (*fn)(void *arg, int i, int n);
+    void *arg;
+    struct worker *workers; /* n - 1: thread 0 is the caller */
+    int n_started;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    _Alignas(64) atomic_int n_arrived;
+    _Alignas(64) atomic_uint epoch; /* counts completed barriers */
+    _Alignas(64) atomic_int n_asleep;
+};
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool spin_until_changed(const atomic_uint *epoch, unsigned seen)
+{
+    uint64_t deadline_ns = clock_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (atomic_load_explicit(epoch, memory_order_acquire) != seen) return true;
+            relax();
+        }
+    } while (clock_ns() < deadline_ns);
+    return false;
+}
+
+void threads_barrier(struct threads *threads)
+{
+    unsigned seen = atomic_load_explicit(&threads->epoch, memory_order_relaxed);
+    if (atomic_fetch_add(&threads->n_arrived, 1) + 1 == threads->n) {
+        atomic_store_explicit(&threads->n_arrived, 0, memory_order_relaxed);
+        /* sequentially consistent with the sleeper's store to n_asleep: one of the two sees the other */
+        atomic_store(&threads->epoch, seen + 1);
+        if (atomic_load(&threads->n_asleep) > 0) {
+            pthread_mutex_lock(&threads->lock);
+            pthread_cond_broadcast(&threads->changed);
+            pthread_mutex_unlock(&threads->lock);
+        }
+        return;
+    }
+    if (threads->spin && spin_until_changed(&threads->epoch, seen)) return;
+    pthread_mutex_lock(&threads->lock);
+    atomic_fetch_add(&threads->n_asleep, 1);
+    while (atomic_load(&threads->epoch) == seen)
+        pthread_cond_wait(&threads->changed, &threads->lock);
+    atomic_fetch_sub(&threads->n_asleep, 1);
+    pthread_mutex_unlock(&threads->lock);
+}
+
+static void *worker_main(void *argument)
+{
+    struct worker *worker = argument;
+    struct threads *pool = worker->pool;
+    for (;;) {
+        threads_barrier(pool);
+        if (pool->quit) return NULL;
+        pool->fn(pool->arg, worker->i, pool->n);
+        threads_barrier(pool);
+    }
+}
+
+void threads_run(struct threads *threads, void (*fn)(void *arg, int i, int n), void *arg)
+{
+    threads->fn = fn;
+    threads->arg = arg;
+    threads_barrier(threads);
+    fn(arg, 0, threads->n);
+    threads_barrier(threads);
+}
+
+int threads_create(struct threads **threads, int n, struct stile_error *error)
+{
+    if (n < 1 || n > THREADS_MAX)
+        return error_set(error, STILE_ERROR_ARGUMENT, "%d threads: must be 1 to %d", n, THREADS_MAX);
+    struct threads *pool = aligned_alloc(64, (sizeof *pool + 63) / 64 * 64);
+    if (!pool) return error_memory(error, sizeof *pool, "a thread pool");
+    memset(pool, 0, sizeof *pool);
+    pool->n = n;
+    pool->spin = sysconf(_SC_NPROCESSORS_ONLN) >= n && n <= threads_default_count();
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->changed, NULL);
+    pool->workers = calloc((size_t)n, sizeof *pool->workers);
+    if (!pool->workers) {
+        threads_free(pool);
+        return error_memory(error, (size_t)n * sizeof *pool->workers, "a thread pool");
+    }
+    for (int i = 1; i < n; i++) {
+        struct worker *worker = &pool->workers[i - 1];
+        *worker = (struct worker){.pool = pool, .i = i};
+        int failed = pthread_create(&worker->thread, NULL, worker_main, worker);
+        if (failed) {
+            pool->n = i; /* the barrier now waits for those that did start */
+            threads_free(pool);
+            return error_set(error, STILE_ERROR_MEMORY,
+                             "thread %d of %d could not be started: %s (ask for fewer threads)", i + 1, n,
+                             strerror(failed));
+        }
+        pool->n_started++;
+    }
+    *threads = pool;
+    return 0;
+}
+
+void threads_free(struct threads *threads)
+{
+    if (!threads) return;
+    if (threads->n_started > 0) {
+        threads->quit = true;
+        threads_barrier(threads);
+        for (int i = 0; i < threads->n_started; i++)
+            pthread_join(threads->workers[i].thread, NULL);
+    }
+    pthread_cond_destroy(&threads->changed);
+    pthread_mutex_destroy(&threads->lock);
+    free(threads->workers);
+    free(threads);
+}
+
+int threads_count(const struct threads *threads)
+{
+    return threads->n;
+}
