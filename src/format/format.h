@@ -12,17 +12,44 @@
 #include <stdint.h>
 
 enum format {
-    FORMAT_F32 = 0, FORMAT_F16 = 1, FORMAT_Q4_0 = 2, FORMAT_Q4_1 = 3, FORMAT_Q5_0 = 6, FORMAT_Q5_1 = 7,
-    FORMAT_Q8_0 = 8, FORMAT_Q2_K = 10, FORMAT_Q3_K = 11, FORMAT_Q4_K = 12, FORMAT_Q5_K = 13, FORMAT_Q6_K = 14,
-    FORMAT_IQ2_XXS = 16, FORMAT_IQ2_XS = 17, FORMAT_IQ3_XXS = 18, FORMAT_IQ1_S = 19, FORMAT_IQ4_NL = 20,
-    FORMAT_IQ3_S = 21, FORMAT_IQ2_S = 22, FORMAT_IQ4_XS = 23, FORMAT_I8 = 24, FORMAT_I16 = 25, FORMAT_I32 = 26,
-    FORMAT_I64 = 27, FORMAT_F64 = 28, FORMAT_IQ1_M = 29, FORMAT_BF16 = 30, FORMAT_TQ1_0 = 34, FORMAT_TQ2_0 = 35,
-    FORMAT_MXFP4 = 39, FORMAT_NVFP4 = 40, FORMAT_Q1_0 = 41, FORMAT_Q2_0 = 42,
+    FORMAT_F32 = 0,
+    FORMAT_F16 = 1,
+    FORMAT_Q4_0 = 2,
+    FORMAT_Q4_1 = 3,
+    FORMAT_Q5_0 = 6,
+    FORMAT_Q5_1 = 7,
+    FORMAT_Q8_0 = 8,
+    FORMAT_Q2_K = 10,
+    FORMAT_Q3_K = 11,
+    FORMAT_Q4_K = 12,
+    FORMAT_Q5_K = 13,
+    FORMAT_Q6_K = 14,
+    FORMAT_IQ2_XXS = 16,
+    FORMAT_IQ2_XS = 17,
+    FORMAT_IQ3_XXS = 18,
+    FORMAT_IQ1_S = 19,
+    FORMAT_IQ4_NL = 20,
+    FORMAT_IQ3_S = 21,
+    FORMAT_IQ2_S = 22,
+    FORMAT_IQ4_XS = 23,
+    FORMAT_I8 = 24,
+    FORMAT_I16 = 25,
+    FORMAT_I32 = 26,
+    FORMAT_I64 = 27,
+    FORMAT_F64 = 28,
+    FORMAT_IQ1_M = 29,
+    FORMAT_BF16 = 30,
+    FORMAT_TQ1_0 = 34,
+    FORMAT_TQ2_0 = 35,
+    FORMAT_MXFP4 = 39,
+    FORMAT_NVFP4 = 40,
+    FORMAT_Q1_0 = 41,
+    FORMAT_Q2_0 = 42,
     FORMAT_COUNT = 43,
 };
 
 struct format_info {
-    const char *name;        /* "Q4_K"; NULL: no such format (a gap or a retired id) */
+    const char *name; /* "Q4_K"; NULL: no such format (a gap or a retired id) */
     uint32_t block_elements;
     uint32_t block_bytes;
     /* Decodes n_blocks blocks to floats; NULL for formats that hold no weights (I8 ... I64, F64). */
