@@ -38,7 +38,9 @@ $(BUILD)/obj/src/kernel/avx2%.o: ISA := $(AVX2)
 $(BUILD)/obj/src/kernel/avx512%.o: ISA := $(AVX512)
 endif
 
-SOURCES := $(sort $(wildcard src/*/*.c src/*/*/*.c))
+# The kernels alone are built for NEON with a cross compiler that has no libraries: ROOMS='base format kernel'.
+ROOMS ?= *
+SOURCES := $(sort $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c src/$(room)/*/*.c)))
 CLI_SOURCES := $(filter src/cli/%,$(SOURCES))
 LIB_SOURCES := $(filter-out src/cli/%,$(SOURCES))
 CLI_OBJECTS := $(CLI_SOURCES:%.c=$(BUILD)/obj/%.o)
