@@ -75,7 +75,7 @@ static void folders_are_made_all_the_way_down(void **state)
     (void)state;
     struct stile_error error;
     struct stat status;
-    char path[256], file[256];
+    char path[512], file[256];
     snprintf(path, sizeof path, "%s/a/b//c/", root);
     assert_int_equal(path_make_folder(path, &error), STILE_OK);
     assert_int_equal(stat(path, &status), 0);
