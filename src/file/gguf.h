@@ -13,24 +13,36 @@
 #include "format/format.h"
 
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
-    GGUF_STRING, GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT,
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPE_COUNT,
 };
 
 struct gguf_kv {
-    const char *key;         /* NUL-terminated, no NUL inside, printable UTF-8 not guaranteed */
-    enum gguf_type type;     /* of the value; GGUF_ARRAY for arrays */
-    enum gguf_type element;  /* of the elements; equal to `type` for scalars */
-    uint64_t n;              /* elements; 1 for scalars */
-    const uint8_t *data;     /* first element: in the file's encoding (strings: u64 length + bytes, back to back) */
-    uint64_t size_bytes;     /* of all elements */
+    const char *key;        /* NUL-terminated, no NUL inside, printable UTF-8 not guaranteed */
+    enum gguf_type type;    /* of the value; GGUF_ARRAY for arrays */
+    enum gguf_type element; /* of the elements; equal to `type` for scalars */
+    uint64_t n;             /* elements; 1 for scalars */
+    const uint8_t *data;    /* first element: in the file's encoding (strings: u64 length + bytes, back to back) */
+    uint64_t size_bytes;    /* of all elements */
 };
 
 struct gguf_tensor {
     const char *name;
     enum format format;
     uint32_t n_dims;
-    uint64_t dims[4];     /* dims[0] contiguous; missing ones are 1 */
+    uint64_t dims[4]; /* dims[0] contiguous; missing ones are 1 */
     uint64_t n_elements;
     uint64_t size_bytes;
     uint64_t offset_bytes; /* in its file */
@@ -47,7 +59,7 @@ struct gguf {
     const char *path; /* as opened */
     uint32_t version;
     uint32_t n_shards;
-    struct map **maps; /* one per shard */
+    struct map **maps; /* one per shard; NULL after gguf_open_bytes */
     size_t n_kv;
     const struct gguf_kv *kv; /* of the first shard, in file order */
     size_t n_tensors;
@@ -55,34 +67,44 @@ struct gguf {
     struct gguf_private *private;
 };
 
-/* Opens a file, or the whole set when it is a shard (any shard of the set may be named). */
+/* Opens a file, or the whole set when it is a shard (any shard of the set may be named; the others are found by
+ * their published names, PREFIX-00001-of-00003.gguf, beside it). */
 int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error);
 void gguf_close(struct gguf *gguf);
 
 /* NULL when missing. */
 const struct gguf_kv *gguf_find(const struct gguf *gguf, const char *key);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name);
-/* Has any shard lost pages since it was opened? Fills the error naming the file. */
+/* Has any shard lost pages or been written to since it was opened? Fills the error naming the file. */
 int gguf_check_maps(const struct gguf *gguf, struct stile_error *error);
 
 /* Typed reading. A missing key leaves *value as it was (the default) and succeeds; a value of the wrong type or
  * outside [min, max] is an error that names the file and key. Any integer type is accepted for integers, F32 and
  * F64 for floats (finite ones only). */
-int gguf_get_u64(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max, uint64_t *value, struct stile_error *error);
+int gguf_get_u64(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max, uint64_t *value,
+                 struct stile_error *error);
 int gguf_get_f32(const struct gguf *gguf, const char *key, float *value, struct stile_error *error);
 int gguf_get_bool(const struct gguf *gguf, const char *key, bool *value, struct stile_error *error);
-/* String without NUL inside, copied NUL-terminated into memory that lives as long as the gguf. */
+/* String without NUL inside, copied NUL-terminated into memory that lives as long as the gguf. The one reader that
+ * must not run in two threads at once. */
 int gguf_get_string(const struct gguf *gguf, const char *key, const char **value, struct stile_error *error);
-/* Element i of a numeric array (or i == 0 of a scalar): any integer or bool type; false if it is not one. */
+/* Element i of a numeric array (or i == 0 of a scalar): any integer or bool type; false if it is not one, if i is
+ * not below n, and for a u64 past INT64_MAX. */
 bool gguf_element_i64(const struct gguf_kv *kv, uint64_t i, int64_t *value);
+/* The same for F32 and F64, whatever the number is (NaN too). */
 bool gguf_element_f64(const struct gguf_kv *kv, uint64_t i, double *value);
 
 /* Walks the strings of a string array: */
-struct gguf_strings { const uint8_t *at; uint64_t n_left; };
+struct gguf_strings {
+    const uint8_t *at;
+    uint64_t n_left;
+};
 struct gguf_strings gguf_strings(const struct gguf_kv *kv);
 bool gguf_strings_next(struct gguf_strings *strings, struct gguf_string *string);
 
-/* The parser without files, for fuzzing and tests: checks `n` bytes as one GGUF file of that size. */
+/* Without files, for fuzzing and tests: `n` bytes as one GGUF file of that size. They must outlive the gguf. */
+int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct stile_error *error);
+/* Opens and closes. */
 int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error);
 
 #endif

@@ -1,0 +1,246 @@
+#include "file/gguf_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the split.* keys of a file say. count 0: not part of a set. */
+struct split {
+    uint64_t no, count, n_tensors;
+};
+
+static int file_open(struct gguf_private *set, struct gguf_file *file, uint32_t shard, const char *path,
+                     struct stile_error *error)
+{
+    file->path = path;
+    int code = map_open(&file->map, path, error);
+    if (code != 0) return code;
+    /* through the map's descriptor, so that metadata and weights are of the same file */
+    file->reader = (struct gguf_reader){.path = path, .fd = map_fd(file->map), .size_bytes = map_size_bytes(file->map)};
+    return gguf_parse(set, file, shard, error);
+}
+
+/* What only the first file of a set is asked for later. */
+static void file_drop_metadata(struct gguf_file *file)
+{
+    free(file->kv);
+    free(file->kv_at);
+    free(file->keys);
+    free(file->reader.owned);
+    file->kv = NULL;
+    file->kv_at = NULL;
+    file->keys = NULL;
+    file->reader.owned = NULL;
+    file->n_kv = 0;
+}
+
+static int read_split(const struct gguf_file *file, struct split *split, struct stile_error *error)
+{
+    *split = (struct split){.no = UINT64_MAX, .n_tensors = UINT64_MAX};
+    int code = gguf_file_u64(file, "split.count", 0, GGUF_SHARDS_MAX, &split->count, error);
+    if (code != 0 || split->count == 0) return code; /* a merged file may keep a count of 0 */
+    code = gguf_file_u64(file, "split.no", 0, split->count - 1, &split->no, error);
+    if (code == 0)
+        code = gguf_file_u64(file, "split.tensors.count", 0, GGUF_SHARDS_MAX * (uint64_t)GGUF_TENSORS_MAX,
+                             &split->n_tensors, error);
+    if (code != 0) return code;
+    const char *missing = split->no == UINT64_MAX ? "split.no" : "split.tensors.count";
+    if (split->no == UINT64_MAX || split->n_tensors == UINT64_MAX)
+        return error_set(error, STILE_ERROR_MALFORMED,
+                         "%s: the key %s is missing, although split.count makes this one of %" PRIu64
+                         " shards (damaged file: download it again)",
+                         file->path, missing, split->count);
+    return 0;
+}
+
+/* The path of shard i of the set that `path` belongs to; *prefix_bytes is what all of them begin with. */
+static int shard_prefix(const char *path, const struct split *split, size_t *prefix_bytes, struct stile_error *error)
+{
+    char suffix[64];
+    size_t n = (size_t)snprintf(suffix, sizeof suffix, "-%05" PRIu64 "-of-%05" PRIu64 ".gguf", split->no + 1,
+                                split->count),
+           n_path = strlen(path);
+    if (n_path < n || strcmp(path + n_path - n, suffix) != 0)
+        return error_set(error, STILE_ERROR_MALFORMED,
+                         "%s: split.no and split.count say that the name ends in '%s'; the other shards cannot be "
+                         "found (give the file its published name)",
+                         path, suffix);
+    *prefix_bytes = n_path - n;
+    return 0;
+}
+
+static const char *shard_path(struct gguf_private *set, const char *path, size_t prefix_bytes, uint64_t i, uint64_t n)
+{
+    enum { SUFFIX_BYTES = 64 };
+    char *name = arena_array(&set->arena, prefix_bytes + SUFFIX_BYTES, 1);
+    if (!name) return NULL;
+    memcpy(name, path, prefix_bytes);
+    snprintf(name + prefix_bytes, SUFFIX_BYTES, "-%05" PRIu64 "-of-%05" PRIu64 ".gguf", i + 1, n);
+    return name;
+}
+
+static int check_split(const struct gguf_file *file, const struct split *split, uint64_t i, const struct split *named,
+                       const char *path, struct stile_error *error)
+{
+    const char *key = "split.no";
+    uint64_t is = split->no, wanted = i;
+    if (split->count != named->count) {
+        key = "split.count";
+        is = split->count;
+        wanted = named->count;
+    } else if (split->no == i) {
+        key = "split.tensors.count";
+        is = split->n_tensors;
+        wanted = named->n_tensors;
+    }
+    if (is == wanted) return 0;
+    return error_set(error, STILE_ERROR_MALFORMED,
+                     "%s: %s is %" PRIu64 ", for its place in the set of %s it should be %" PRIu64
+                     " (the files do not belong together: download them again)",
+                     file->path, key, is, path, wanted);
+}
+
+/* Opens all files of the set that `named` (the split of the file at `path`) tells of. */
+static int set_open(struct gguf_private *set, const char *path, const struct split *named, struct stile_error *error)
+{
+    size_t prefix_bytes = 0;
+    int code = shard_prefix(path, named, &prefix_bytes, error);
+    if (code != 0) return code;
+    set->files = calloc(named->count, sizeof *set->files);
+    if (!set->files) return error_memory(error, named->count * sizeof *set->files, "the shards");
+    set->n_files = named->count;
+    for (uint64_t i = 0; code == 0 && i < named->count; i++) {
+        struct split split;
+        const char *name = shard_path(set, path, prefix_bytes, i, named->count);
+        if (!name) return error_memory(error, prefix_bytes, "a path");
+        code = file_open(set, &set->files[i], (uint32_t)i, name, error);
+        if (code == 0) code = read_split(&set->files[i], &split, error);
+        if (code == 0) code = check_split(&set->files[i], &split, i, named, path, error);
+        if (code == 0 && i > 0) file_drop_metadata(&set->files[i]);
+    }
+    if (code == 0 && set->n_tensors != named->n_tensors)
+        return error_set(error, STILE_ERROR_MALFORMED,
+                         "%s: split.tensors.count is %" PRIu64 ", the %" PRIu64
+                         " shards hold %zu tensors (the files do not belong together: download them again)",
+                         path, named->n_tensors, named->count, set->n_tensors);
+    return code;
+}
+
+static void set_close(struct gguf_private *set)
+{
+    for (size_t i = 0; i < set->n_files; i++) {
+        file_drop_metadata(&set->files[i]);
+        map_close(set->files[i].map);
+    }
+    free(set->files);
+    free(set->tensors);
+    free(set->tensor_at);
+    free(set->names);
+    arena_free(&set->arena);
+    free(set);
+}
+
+/* One file; its split.* keys decide whether it is the whole. */
+static int set_open_any(struct gguf_private *set, const char *path, struct stile_error *error)
+{
+    struct split split;
+    set->files = calloc(1, sizeof *set->files);
+    if (!set->files) return error_memory(error, sizeof *set->files, "a file");
+    set->n_files = 1;
+    int code = file_open(set, &set->files[0], 0, path, error);
+    if (code == 0) code = read_split(&set->files[0], &split, error);
+    if (code != 0 || split.count == 0) return code;
+    /* a shard: begin again with the first, so that all are treated the same way */
+    file_drop_metadata(&set->files[0]);
+    map_close(set->files[0].map);
+    free(set->files);
+    set->files = NULL;
+    set->n_files = 0;
+    set->n_tensors = 0;
+    return set_open(set, path, &split, error);
+}
+
+/* Takes the set over, also on failure. */
+static int gguf_create(struct gguf **out, struct gguf_private *set, const char *path, struct stile_error *error)
+{
+    int code = gguf_index_tensors(set, error);
+    struct gguf *gguf = code == 0 ? arena_array(&set->arena, 1, sizeof *gguf) : NULL;
+    struct map **maps = gguf ? arena_array(&set->arena, set->n_files, sizeof(struct map *)) : NULL;
+    if (code == 0 && !maps) code = error_memory(error, sizeof *gguf, "a model file");
+    if (code != 0) {
+        set_close(set);
+        return code;
+    }
+    for (size_t i = 0; i < set->n_files; i++)
+        maps[i] = set->files[i].map;
+    *gguf = (struct gguf){
+        .path = path,
+        .version = set->files[0].version,
+        .n_shards = (uint32_t)set->n_files,
+        .maps = set->files[0].map ? maps : NULL,
+        .n_kv = set->files[0].n_kv,
+        .kv = set->files[0].kv,
+        .n_tensors = set->n_tensors,
+        .tensors = set->tensors,
+        .private = set,
+    };
+    *out = gguf;
+    return 0;
+}
+
+int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error)
+{
+    struct gguf_private *set = calloc(1, sizeof *set);
+    if (!set) return error_memory(error, sizeof *set, "a model file");
+    const char *own = arena_string(&set->arena, path, strlen(path));
+    int code = own ? set_open_any(set, own, error) : error_memory(error, strlen(path), "a path");
+    if (code == 0) return gguf_create(gguf, set, own, error);
+    set_close(set);
+    return code;
+}
+
+int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct stile_error *error)
+{
+    static const char path[] = "(memory)";
+    struct gguf_private *set = calloc(1, sizeof *set);
+    struct gguf_file *file = set ? calloc(1, sizeof *file) : NULL;
+    if (!file) {
+        free(set);
+        return error_memory(error, sizeof *file, "a model file");
+    }
+    *file = (struct gguf_file){
+        .path = path,
+        .reader = {.path = path, .fd = -1, .size_bytes = n, .bytes = bytes, .n_bytes = n},
+    };
+    set->files = file;
+    set->n_files = 1;
+    int code = gguf_parse(set, file, 0, error);
+    if (code == 0) return gguf_create(gguf, set, path, error);
+    set_close(set);
+    return code;
+}
+
+int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error)
+{
+    struct gguf *gguf;
+    int code = gguf_open_bytes(&gguf, bytes, n, error);
+    if (code == 0) gguf_close(gguf);
+    return code;
+}
+
+void gguf_close(struct gguf *gguf)
+{
+    if (gguf) set_close(gguf->private);
+}
+
+int gguf_check_maps(const struct gguf *gguf, struct stile_error *error)
+{
+    for (uint32_t i = 0; gguf->maps && i < gguf->n_shards; i++)
+        if (map_failed(gguf->maps[i]))
+            return error_set(error, STILE_ERROR_IO,
+                             "%s: the file was truncated, overwritten or could not be read while it was in use (open "
+                             "it again once it is whole)",
+                             gguf->private->files[i].path);
+    return 0;
+}
