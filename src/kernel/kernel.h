@@ -5,20 +5,32 @@
  * tokens, never k) and provides scratch. All pointers need only the alignment of their type unless said otherwise.
  *
  * What a matrix product is, bit for bit (the scalar table is the definition in code; every other table gives the
- * same bits, at any split of rows and any number of tokens):
+ * same bits, at any split of rows and any number of tokens; a NaN is a NaN whatever its payload):
  *
- *   float weights (F32, F16, BF16), ACT_F32:  eight lanes; lane l sums, in order of k, with fma, the products of the
- *     elements k with k mod 8 == l; result = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7)).
- *   blocks of 32 (Q4_0 ... Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0), ACT_Q8_32: with i = the exact integer sum of
- *     weight code x activation code over a block, acc = fma(d_weight * d_act, (float)i, acc), block after block;
- *     formats with a minimum (Q4_1, Q5_1) then acc = fma(m, s_act, acc), s_act = d_act * (sum of activation codes).
- *   NVFP4, ACT_Q8_32: per 32 elements t = fma(s1, (float)i1, s0 * (float)i0) over its two sub-blocks of 16, acc = fma(t, d_act, acc).
- *   super-blocks of 256 (K-quants, IQ1 ... IQ4_XS, TQ), ACT_Q8_256: i = exact integer sum over the super-block of sub-scale x code x
- *     activation code, acc = fma(d * d_act, (float)i, acc); formats with minimums (Q2_K, Q4_K, Q5_K) then
+ *   float weights (F32, F16, BF16), ACT_F32:
+ *     eight lanes; lane l sums, in order of k, with fma, the products of the elements k with k mod 8 == l, both sides
+ *     padded with zeros to a multiple of 8; result = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7)).
+ *
+ *   blocks of 32 (Q4_0 ... Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0), ACT_Q8_32:
+ *     with i = the exact integer sum of weight code x activation code over a block,
+ *     acc = fma(d_weight * d_act, (float)i, acc), block after block; formats with a minimum (Q4_1, Q5_1) then
+ *     acc = fma(m, s_act, acc), s_act = d_act * (float)(sum of activation codes).
+ *
+ *   NVFP4, ACT_Q8_32:
+ *     per 32 elements t = fma(s1, (float)i1, s0 * (float)i0) over its two sub-blocks of 16,
+ *     acc = fma(t, d_act, acc).
+ *
+ *   super-blocks of 256 (K-quants, IQ1 ... IQ4_XS, TQ), ACT_Q8_256:
+ *     i = exact integer sum over the super-block of sub-scale x code x activation code,
+ *     acc = fma(d * d_act, (float)i, acc); formats with minimums (Q2_K, Q4_K, Q5_K) then
  *     acc = fma(-(dmin * d_act), (float)j, acc), j = exact sum of sub-minimum x sum of activation codes.
- *   Finally y = acc * scale (if scale is not 1), y = y + bias (if there is one).
  *
- * Activation codes: per block d = amax / 127, code = round to nearest, ties to even, of x * (127 / amax); amax == 0 gives d = 0 and codes 0.
+ *   Finally y = acc * scale (if scale is not 1), y = y + bias (if there is one). What are codes and what scales of a
+ *   format: unpack.h.
+ *
+ * Activation codes: per block d = amax / 127, code = round to nearest, ties to even, of x * (127 / amax); amax under
+ * 2^-120 gives d = 0 and codes 0 (127 / amax would overflow); an infinity or NaN gives d = NaN and codes 0.
+ *
  * exp, tanh are our own polynomials, evaluated with fma in one fixed order: the same bits everywhere.
  */
 #ifndef STILE_KERNEL_KERNEL_H
@@ -33,14 +45,11 @@ enum { KERNEL_ALIGNMENT = 64 }; /* of activation rows and scratch */
 
 /* One row of k activations:
  *   ACT_F32     float x[k rounded up to 8], the rest zero
- *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32]         (k a multiple of 32)
- *   ACT_Q8_256  int8_t q[k], float d[k/256], int16_t sums[k/16]   (k a multiple of 256; sums of 16 codes each)
- * each part padded so that the next is aligned to 64 bytes. */
+ *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32], int16_t sums[k/16]   (k a multiple of 32)
+ *   ACT_Q8_256  int8_t q[k], float d[k/256], int16_t sums[k/16]                 (k a multiple of 256)
+ * each part padded so that the next, and the next row, is aligned to 64 bytes. sums are of 16 codes each. */
 enum kernel_act kernel_act_of(enum format format);
 size_t kernel_act_bytes(enum kernel_act act, size_t k);
-/* Byte offsets of the parts inside a row. */
-size_t kernel_act_offset_d(enum kernel_act act, size_t k);
-size_t kernel_act_offset_s(enum kernel_act act, size_t k);
 
 struct kernel_matmul {
     enum format format;
@@ -62,17 +71,17 @@ struct kernel_matmul {
  * the eight lanes above (over head_dim), the weighted sum of values is a chain of fma in order of position. */
 enum { KERNEL_KV_TILE = 64 };
 struct kernel_attention {
-    const float *q;       /* (n_q, head_dim) */
-    float *out;           /* (n_q, head_dim) */
+    const float *q; /* (n_q, head_dim) */
+    float *out;     /* (n_q, head_dim) */
     size_t n_q;
     size_t head_dim;
     enum format kv_format; /* FORMAT_F16 or FORMAT_F32 */
-    const void *k, *v;    /* (capacity, head_dim) each, slots kv_stride elements apart */
+    const void *k, *v;     /* (capacity, head_dim) each, slots kv_stride elements apart */
     size_t kv_stride;
-    size_t capacity;      /* a multiple of KERNEL_KV_TILE */
+    size_t capacity; /* a multiple of KERNEL_KV_TILE */
     size_t begin, end;
-    float scale;          /* of q . k */
-    float softcap;        /* scores = softcap * tanh(scores / softcap); 0: none */
+    float scale;   /* of q . k */
+    float softcap; /* scores = softcap * tanh(scores / softcap); 0: none */
 };
 
 enum kernel_glu { GLU_SILU, GLU_GELU /* tanh form */ };
@@ -86,21 +95,22 @@ struct kernel_table {
     void (*attention)(const struct kernel_attention *job, void *scratch);
     /* out = x / sqrt(mean(x^2) + eps) * w. Sum of squares in the eight lanes above. out may be x. */
     void (*rms_norm)(const float *x, const float *w, size_t n, float eps, float *out);
-    /* Rotates the first n_rot of x by angles given as cos, sin (n_rot/2 each). neox: pairs (i, i + n_rot/2), else (2i, 2i+1). */
+    /* Rotates the first n_rot of x by angles given as cos, sin (n_rot/2 each). neox: pairs (i, i + n_rot/2), else (2i,
+     * 2i+1). */
     void (*rope)(float *x, size_t n_rot, const float *cos, const float *sin, bool neox);
     /* out = act(gate) * up. out may be either. */
     void (*glu)(enum kernel_glu kind, const float *gate, const float *up, size_t n, float *out);
-    void (*add)(float *x, const float *y, size_t n);    /* x += y */
-    void (*scale)(float *x, float factor, size_t n);    /* x *= factor */
-    void (*softcap)(float *x, float cap, size_t n);     /* x = cap * tanh(x / cap) */
+    void (*add)(float *x, const float *y, size_t n); /* x += y */
+    void (*scale)(float *x, float factor, size_t n); /* x *= factor */
+    void (*softcap)(float *x, float cap, size_t n);  /* x = cap * tanh(x / cap) */
     void (*store_f16)(const float *x, size_t n, uint16_t *out);
 };
 
 /* Scratch that matmul and attention need for this k (or head_dim), in bytes. */
 size_t kernel_scratch_bytes(size_t k);
 
-/* The best table for this processor, or the named one ("scalar", "avx2", "avx512", "neon"); NULL if this processor or build
- * has no such table. */
+/* The best table for this processor, or the named one ("scalar", "avx2", "avx512", "neon"); NULL if this processor or
+ * build has no such table. */
 const struct kernel_table *kernel_select(const char *isa);
 /* Names of the tables this processor can run, best first; NULL-terminated. */
 const char *const *kernel_names(void);

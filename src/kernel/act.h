@@ -1,0 +1,46 @@
+/* act.h - where the parts of an activation row lie (see kernel.h). */
+#ifndef STILE_KERNEL_ACT_H
+#define STILE_KERNEL_ACT_H
+
+#include "kernel/kernel.h"
+
+static inline size_t act_align(size_t size_bytes)
+{
+    return (size_bytes + KERNEL_ALIGNMENT - 1) & ~(size_t)(KERNEL_ALIGNMENT - 1);
+}
+
+static inline size_t act_offset_d(size_t k)
+{
+    return act_align(k);
+}
+
+static inline size_t act_offset_s(size_t k)
+{
+    return act_offset_d(k) + act_align(k / 32 * sizeof(float));
+}
+
+static inline size_t act_offset_sums(enum kernel_act act, size_t k)
+{
+    size_t n_scales = k / (act == ACT_Q8_32 ? 32 : 256), offset = act_offset_d(k) + act_align(n_scales * sizeof(float));
+    return act == ACT_Q8_32 ? offset + act_align(n_scales * sizeof(float)) : offset;
+}
+
+struct act_row {
+    const int8_t *q;
+    const float *d;
+    const float *s; /* ACT_Q8_32 only */
+    const int16_t *sums;
+};
+
+static inline struct act_row act_row_at(enum kernel_act act, size_t k, const void *row)
+{
+    const uint8_t *p = row;
+    return (struct act_row){
+        (const int8_t *)p,
+        (const float *)(const void *)(p + act_offset_d(k)),
+        act == ACT_Q8_32 ? (const float *)(const void *)(p + act_offset_s(k)) : NULL,
+        (const int16_t *)(const void *)(p + act_offset_sums(act, k)),
+    };
+}
+
+#endif

@@ -1,0 +1,75 @@
+/* kernel.c - which table this processor can run, and the sizes that callers need. */
+#include "kernel/kernel.h"
+
+#include "kernel/act.h"
+#include "kernel/ops.h"
+#include "kernel/tables.h"
+#include "kernel/unpack.h"
+
+#include <pthread.h>
+#include <string.h>
+
+static bool always(void)
+{
+    return true;
+}
+
+/* Best first. */
+static const struct {
+    const struct kernel_table *table;
+    bool (*runs)(void);
+} tables[] = {
+    {&kernel_table_scalar, always},
+};
+
+enum { N_TABLES = sizeof tables / sizeof tables[0] };
+
+const struct kernel_table *kernel_select(const char *isa)
+{
+    for (int i = 0; i < N_TABLES; i++) {
+        if (isa && strcmp(isa, tables[i].table->isa) != 0) continue;
+        if (tables[i].runs()) return tables[i].table;
+    }
+    return NULL;
+}
+
+static const char *names[N_TABLES + 1];
+
+static void names_fill(void)
+{
+    for (int i = 0, n = 0; i < N_TABLES; i++) {
+        if (tables[i].runs()) names[n++] = tables[i].table->isa;
+    }
+}
+
+const char *const *kernel_names(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, names_fill);
+    return names;
+}
+
+enum kernel_act kernel_act_of(enum format format)
+{
+    switch (unpack_table[format].class) {
+    case UNPACK_B32:
+    case UNPACK_NVFP4: return ACT_Q8_32;
+    case UNPACK_S256: return ACT_Q8_256;
+    case UNPACK_FLOAT:
+    case UNPACK_NONE: break;
+    }
+    return ACT_F32;
+}
+
+size_t kernel_act_bytes(enum kernel_act act, size_t k)
+{
+    if (act == ACT_F32) return act_align((k + 7) / 8 * 8 * sizeof(float));
+    return act_offset_sums(act, k) + act_align(k / 16 * sizeof(int16_t));
+}
+
+/* Matrix products: a tile of rows unpacked to int8 with its scales, or the block sums of eight whole rows. */
+size_t kernel_scratch_bytes(size_t k)
+{
+    size_t matmul_bytes = 128 * 1024 + act_align(4 * k), attention_bytes = act_align(ops_attention_scratch_bytes(k));
+    return matmul_bytes > attention_bytes ? matmul_bytes : attention_bytes;
+}
