@@ -190,16 +190,16 @@ struct stile_memory {
 int stile_model_memory(const struct stile_model *model, const struct stile_session_options *options,
                        struct stile_memory *memory, struct stile_error *error);
 
-/* Appends tokens to the context. On CANCELLED, CONTEXT or any other error the context is as before the
- * call. */
+/* Appends tokens to the context. On CONTEXT (they do not fit) or ARGUMENT nothing has happened; on CANCELLED or IO
+ * the whole batches evaluated before stay in the context (see stile_context_tokens). */
 int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error);
 /* As stile_eval, and writes the logits of each of the tokens: `logits` is (n_tokens, n_vocab). */
 int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *logits,
                    struct stile_error *error);
 /* Logits after the last token, (n_vocab); NULL before the first stile_eval. Valid until the next call. */
 const float *stile_logits(const struct stile_session *session);
-/* 64-bit hash (FNV-1a) over the bytes of every logits row that stile_eval has produced since creation or
- * stile_rewind(session, 0): one row per call. */
+/* 64-bit hash (FNV-1a) over the bytes of every logits row handed out since creation or stile_rewind(session, 0): one
+ * row per stile_eval, every row of stile_eval_all. */
 uint64_t stile_logits_hash(const struct stile_session *session);
 
 uint32_t stile_context_used(const struct stile_session *session);
@@ -267,13 +267,13 @@ struct stile_generation {
     uint32_t n_prompt_tokens;
     uint32_t n_tokens;       /* generated, an end token included */
     uint64_t prompt_ns;      /* evaluating the prompt: to the first logits */
-    uint64_t generate_ns;    /* from the first logits to the end, sampling included */
+    uint64_t generate_ns;    /* from the first logits to the end: n_tokens - 1 evaluations, sampling included */
     uint64_t prompt_bytes;   /* weight and KV bytes read for the prompt, by the program's cost */
     uint64_t generate_bytes; /* and for the generated tokens */
 };
 
-/* Evaluates the prompt, then samples and evaluates until something ends it. The generated tokens are in the
- * context afterwards. A full context, a stop, a cancel are results, not errors. A prompt that does not fit
+/* Evaluates the prompt, then samples and evaluates until something ends it. All generated tokens but the last are in
+ * the context afterwards. A full context, a stop, a cancel are results, not errors. A prompt that does not fit
  * is the error CONTEXT, and nothing is evaluated. */
 int stile_generate(struct stile_session *session, struct stile_sampler *sampler, const int32_t *prompt, size_t n_prompt,
                    const struct stile_generate_options *options, struct stile_generation *result,

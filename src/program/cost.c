@@ -1,12 +1,18 @@
 #include "program/cost.h"
 
-/* Positions that n tokens after n_past others see in total: 1 + n_past, 2 + n_past, ... each at most the window. */
-static uint64_t positions_seen(uint64_t n_past, uint64_t n, uint32_t window)
+/* Positions that at least one of the last n tokens of a step sees. */
+static uint64_t positions_seen(const struct step_shape *shape, uint64_t n, uint32_t window)
 {
-    if (window == 0 || n_past + n <= window) return n * n_past + n * (n + 1) / 2;
-    if (n_past >= window) return n * window;
-    uint64_t growing = window - n_past;
-    return positions_seen(n_past, growing, 0) + (n - growing) * window;
+    uint64_t all = shape->n_past + shape->n_tokens;
+    return window == 0 || window + n > all ? all : window + n - 1;
+}
+
+/* Pairs of a query and a position it sees, over the last n tokens of a step. */
+static uint64_t pairs_seen(const struct step_shape *shape, uint64_t n, uint32_t window)
+{
+    uint64_t end = shape->n_past + shape->n_tokens, begin = end - n; /* queries stand at [begin, end) and see 1 + their position */
+    uint64_t full = window == 0 || end <= window ? end : begin < window ? window : begin;
+    return (full - begin) * (full + begin + 1) / 2 + (end - full) * window;
 }
 
 struct cost op_cost(const struct program *program, const struct op *op, const struct step_shape *shape)
@@ -24,13 +30,11 @@ struct cost op_cost(const struct program *program, const struct op *op, const st
         cost.macs = n * op->weight->rows * op->weight->cols;
         break;
     case OP_KV_WRITE: cost.kv_bytes = 2 * n * kv_width * shape->kv_element_bytes; break;
-    case OP_ATTENTION: {
-        /* the selected tokens are the last ones */
-        uint64_t seen = positions_seen(shape->n_past + shape->n_tokens - n, n, op->window);
-        cost.kv_bytes = 2 * seen * kv_width * shape->kv_element_bytes;
-        cost.macs = 2 * seen * h->n_heads * h->head_dim;
+    case OP_ATTENTION:
+        if (n == 0) break;
+        cost.kv_bytes = 2 * positions_seen(shape, n, op->window) * kv_width * shape->kv_element_bytes;
+        cost.macs = 2 * pairs_seen(shape, n, op->window) * h->n_heads * h->head_dim;
         break;
-    }
     default: break;
     }
     return cost;

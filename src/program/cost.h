@@ -14,7 +14,7 @@ struct cost {
     uint64_t macs; /* multiply-adds of matrix products and attention */
 };
 
-/* A step over n_tokens tokens that follow n_past others; logits for n_selected of them. kv_element_bytes: 2 or 4. */
+/* A step over n_tokens tokens that follow n_past others; logits for the last n_selected. kv_element_bytes: 2 or 4. */
 struct step_shape {
     uint64_t n_tokens, n_past, n_selected;
     uint32_t kv_element_bytes;

@@ -1,0 +1,49 @@
+/* cpu.h - runs programs on the processor.
+ *
+ * A program is lowered once into steps with the few barriers its data needs, for one token and for many; cpu_run
+ * crosses them with all threads. Weights are used where they are mapped, the KV cache belongs to the caller.
+ * One cpu_run at a time.
+ */
+#ifndef STILE_BACKEND_CPU_H
+#define STILE_BACKEND_CPU_H
+
+#include "kernel/kernel.h"
+#include "program/op.h"
+
+/* One layer's cache: keys and values are (n_kv_heads, capacity, head_dim) in the cache's format. Position p lies in
+ * slot p % capacity; a layer with a window needs room for window + n_batch positions, any other for the whole context.
+ */
+struct cpu_kv {
+    void *keys, *values;
+    size_t capacity; /* a multiple of KERNEL_KV_TILE */
+};
+
+struct cpu_options {
+    const struct kernel_table *kernels;
+    int n_threads;
+    uint32_t n_batch;      /* most tokens of one run */
+    enum format kv_format; /* FORMAT_F16 or FORMAT_F32 */
+};
+
+struct cpu_batch {
+    const int32_t *tokens;      /* (n_tokens), every id inside the vocabulary */
+    uint32_t n_tokens;          /* 1 to n_batch */
+    uint32_t position;          /* of the first token */
+    uint32_t n_selected;        /* logits are wanted for the last n_selected tokens (at most n_tokens) */
+    float *logits;              /* (n_selected, n_vocab) */
+    const struct cpu_kv *kv;    /* (n_layers) */
+    const volatile int *cancel; /* may be NULL */
+};
+
+struct cpu;
+
+/* The program must outlive it. */
+int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu_options *options,
+               struct stile_error *error);
+void cpu_free(struct cpu *cpu);
+/* 0, or CANCELLED with the batch's part of the KV cache in an unknown state. */
+int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *error);
+/* Bytes that cpu_create would allocate for activations and scratch. */
+uint64_t cpu_memory_bytes(const struct program *program, const struct cpu_options *options);
+
+#endif

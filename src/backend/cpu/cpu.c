@@ -1,0 +1,166 @@
+#include "backend/cpu/cpu_private.h"
+#include "program/rope.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* The widest input of a matmul with this kind of activations; 0: none. */
+static size_t widest_input(const struct program *program, enum kernel_act act)
+{
+    size_t widest = 0;
+    for (size_t i = 0; i < program->n_ops; i++) {
+        const struct op *op = &program->ops[i];
+        if (op->kind != OP_MATMUL || kernel_act_of(op->weight->format) != act) continue;
+        if (op->weight->cols > widest) widest = op->weight->cols;
+    }
+    return widest;
+}
+
+static size_t scratch_bytes(const struct program *program)
+{
+    size_t widest = program->model->hparams.head_dim;
+    for (int act = 0; act < ACT_COUNT; act++) {
+        size_t k = widest_input(program, (enum kernel_act)act);
+        if (k > widest) widest = k;
+    }
+    return kernel_scratch_bytes(widest);
+}
+
+/* All memory of a run, from one arena. With `cpu` NULL nothing is allocated, only counted. */
+struct reservation {
+    struct cpu *cpu;
+    uint64_t total_bytes;
+    bool failed;
+};
+
+static void *reserve(struct reservation *r, size_t n, size_t size_bytes)
+{
+    r->total_bytes += (uint64_t)n * size_bytes;
+    if (!r->cpu || n == 0) return NULL;
+    void *memory = arena_aligned(&r->cpu->arena, n, size_bytes, KERNEL_ALIGNMENT);
+    r->failed |= !memory;
+    return memory;
+}
+
+static bool any_local(const struct program *program)
+{
+    for (size_t i = 0; i < program->n_ops; i++)
+        if (program->ops[i].local) return true;
+    return false;
+}
+
+static void reserve_thread(struct reservation *r, const struct program *program, const size_t act_bytes[ACT_COUNT],
+                           struct cpu_thread *thread)
+{
+    size_t d_model = program->model->hparams.d_model;
+    thread->x = reserve(r, d_model, sizeof(float));
+    thread->y = reserve(r, d_model, sizeof(float));
+    for (int act = 0; act < ACT_COUNT; act++)
+        thread->acts[act] = reserve(r, act_bytes[act], 1);
+    thread->scratch = reserve(r, scratch_bytes(program), 1);
+}
+
+static void reserve_all(struct reservation *r, const struct program *program, const struct cpu_options *options)
+{
+    struct cpu nobody = {0}, *cpu = r->cpu ? r->cpu : &nobody;
+    size_t half = program->model->hparams.n_rot / 2, n_batch = options->n_batch, act_bytes[ACT_COUNT];
+    for (int v = 0; v < VALUE_COUNT; v++)
+        if (v != VALUE_LOGITS) cpu->values[v] = reserve(r, n_batch * program->widths[v], sizeof(float));
+    for (int act = 0; act < ACT_COUNT; act++) {
+        size_t k = widest_input(program, (enum kernel_act)act);
+        act_bytes[act] = k > 0 ? kernel_act_bytes((enum kernel_act)act, k) : 0;
+        cpu->act_stride_bytes[act] = act_bytes[act];
+        cpu->acts[act] = reserve(r, n_batch, act_bytes[act]);
+    }
+    bool local = any_local(program);
+    cpu->frequencies = reserve(r, half, sizeof(double));
+    cpu->frequencies_local = local ? reserve(r, half, sizeof(double)) : NULL;
+    for (int i = 0; i < (local ? 2 : 1); i++) {
+        cpu->cosines[i] = reserve(r, n_batch * half, sizeof(float));
+        cpu->sines[i] = reserve(r, n_batch * half, sizeof(float));
+    }
+    size_t n_steps = lower_steps_max(program->n_ops);
+    cpu->single.steps = reserve(r, n_steps, sizeof *cpu->single.steps);
+    cpu->many.steps = reserve(r, n_steps, sizeof *cpu->many.steps);
+    cpu->per_thread = reserve(r, (size_t)options->n_threads, sizeof *cpu->per_thread);
+    for (int i = 0; i < options->n_threads && !r->failed; i++)
+        reserve_thread(r, program, act_bytes, cpu->per_thread ? &cpu->per_thread[i] : &(struct cpu_thread){0});
+}
+
+uint64_t cpu_memory_bytes(const struct program *program, const struct cpu_options *options)
+{
+    struct reservation r = {0};
+    reserve_all(&r, program, options);
+    return r.total_bytes;
+}
+
+int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu_options *options,
+               struct stile_error *error)
+{
+    assert(options->n_batch > 0 && options->kernels);
+    struct cpu *c = calloc(1, sizeof *c);
+    if (!c) return error_memory(error, sizeof *c, "the CPU backend");
+    c->program = program;
+    c->options = *options;
+    struct reservation r = {.cpu = c};
+    reserve_all(&r, program, options);
+    int failed =
+        r.failed ? error_memory(error, cpu_memory_bytes(program, options), "activations (ask for a smaller batch)") : 0;
+    if (!failed) failed = threads_create(&c->threads, options->n_threads, error);
+    if (failed) {
+        cpu_free(c);
+        return failed;
+    }
+    const struct hparams *h = &program->model->hparams;
+    rope_frequencies(&h->rope, h->n_rot, program->model->globals[ROLE_ROPE_FREQS].floats, c->frequencies,
+                     &c->magnitude);
+    if (c->frequencies_local)
+        rope_frequencies(&h->rope_local, h->n_rot, NULL, c->frequencies_local, &c->magnitude_local);
+    lower(program, true, &c->single);
+    lower(program, false, &c->many);
+    *cpu = c;
+    return 0;
+}
+
+void cpu_free(struct cpu *cpu)
+{
+    if (!cpu) return;
+    threads_free(cpu->threads);
+    arena_free(&cpu->arena);
+    free(cpu);
+}
+
+/* All threads must leave at the same barrier: thread 0 announces one that nobody can have passed yet. */
+static bool leave_at(struct cpu *cpu, size_t i_step, int i_thread)
+{
+    if (i_thread == 0 && cpu->batch->cancel && *cpu->batch->cancel && atomic_load(&cpu->stop_at) == SIZE_MAX)
+        atomic_store(&cpu->stop_at, i_step);
+    threads_barrier(cpu->threads);
+    return atomic_load(&cpu->stop_at) <= i_step;
+}
+
+static void run_thread(void *argument, int i_thread, int n_threads)
+{
+    struct cpu *cpu = argument;
+    struct context context = {.cpu = cpu,
+                              .batch = cpu->batch,
+                              .own = &cpu->per_thread[i_thread],
+                              .i_thread = i_thread,
+                              .n_threads = n_threads};
+    const struct lowered *lowered = cpu->batch->n_tokens == 1 ? &cpu->single : &cpu->many;
+    for (size_t i = 0; i < lowered->n_steps; i++) {
+        if (lowered->steps[i].barrier && leave_at(cpu, i, i_thread)) return;
+        cpu_step_run(&context, &lowered->steps[i]);
+    }
+}
+
+int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *error)
+{
+    assert(batch->n_tokens >= 1 && batch->n_tokens <= cpu->options.n_batch && batch->n_selected <= batch->n_tokens);
+    cpu->batch = batch;
+    atomic_store(&cpu->stop_at, SIZE_MAX);
+    threads_run(cpu->threads, run_thread, cpu);
+    cpu->batch = NULL;
+    if (atomic_load(&cpu->stop_at) != SIZE_MAX) return error_set(error, STILE_ERROR_CANCELLED, "cancelled");
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* cpu_private.h - the CPU backend's state, and what a thread sees of it during a run. Private to the CPU backend. */
+#ifndef STILE_BACKEND_CPU_PRIVATE_H
+#define STILE_BACKEND_CPU_PRIVATE_H
+
+#include "backend/cpu.h"
+#include "backend/cpu/lower.h"
+#include "base/threads.h"
+
+#include <stdatomic.h>
+
+/* What one thread has for itself. */
+struct cpu_thread {
+    float *x, *y;          /* VALUE_X and VALUE_Y of a single token (d_model) */
+    void *acts[ACT_COUNT]; /* one activation row each */
+    void *scratch;
+};
+
+struct cpu {
+    const struct program *program;
+    struct cpu_options options;
+    struct threads *threads;
+    struct lowered single, many;
+    float *values[VALUE_COUNT]; /* (n_batch, width); VALUE_LOGITS is the batch's own */
+    void *acts[ACT_COUNT];      /* n_batch rows */
+    size_t act_stride_bytes[ACT_COUNT];
+    double *frequencies, *frequencies_local; /* (n_rot / 2) */
+    double magnitude, magnitude_local;
+    float *cosines[2], *sines[2]; /* [local], (n_batch, n_rot / 2) */
+    struct cpu_thread *per_thread;
+    struct arena arena;
+    const struct cpu_batch *batch; /* of the run in progress */
+    atomic_size_t stop_at;         /* the step at whose barrier all threads leave */
+};
+
+/* One thread's view of a run. */
+struct context {
+    struct cpu *cpu;
+    const struct cpu_batch *batch;
+    struct cpu_thread *own;
+    int i_thread, n_threads;
+};
+
+/* Does this thread's share of a step. */
+void cpu_step_run(const struct context *context, const struct step *step);
+
+#endif

@@ -1,0 +1,252 @@
+/* Each step, as one thread does its share of it. */
+#include "backend/cpu/cpu_private.h"
+#include "program/rope.h"
+
+#include <string.h>
+
+/* Tokens that an operation works on. */
+static size_t n_tokens_of(const struct context *c, const struct op *op)
+{
+    return op && op->selected ? c->batch->n_selected : c->batch->n_tokens;
+}
+
+static float *shared_value(const struct context *c, enum value value)
+{
+    return value == VALUE_LOGITS ? c->batch->logits : c->cpu->values[value];
+}
+
+/* Row `token` of a value; a private one exists only for a single token. */
+static float *value_row(const struct context *c, enum value value, bool own, size_t token)
+{
+    if (own) return value == VALUE_X ? c->own->x : c->own->y;
+    return shared_value(c, value) + token * c->cpu->program->widths[value];
+}
+
+enum { COLUMN_GRAIN = 16 }; /* floats of one cache line; rows of a kernel's tile */
+
+static void my_tokens(const struct context *c, const struct step *step, size_t *begin, size_t *end)
+{
+    size_t n = n_tokens_of(c, step->op);
+    if (step->split == SPLIT_PRIVATE) {
+        *begin = 0;
+        *end = n;
+    } else {
+        threads_split(n, 1, c->i_thread, c->n_threads, begin, end);
+    }
+}
+
+static void my_columns(const struct context *c, const struct step *step, size_t *begin, size_t *end)
+{
+    threads_split(step->split_width, COLUMN_GRAIN, c->i_thread, c->n_threads, begin, end);
+}
+
+static void my_heads(const struct context *c, const struct step *step, size_t *begin, size_t *end)
+{
+    threads_split(n_tokens_of(c, step->op) * step->split_width, 1, c->i_thread, c->n_threads, begin, end);
+}
+
+static void run_angles(const struct context *c, const struct step *step)
+{
+    struct cpu *cpu = c->cpu;
+    uint32_t n_rot = cpu->program->model->hparams.n_rot;
+    size_t begin, end, half = n_rot / 2;
+    my_tokens(c, step, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        uint32_t position = c->batch->position + (uint32_t)t;
+        rope_angles(cpu->frequencies, cpu->magnitude, n_rot, position, cpu->cosines[0] + t * half,
+                    cpu->sines[0] + t * half);
+        if (cpu->frequencies_local)
+            rope_angles(cpu->frequencies_local, cpu->magnitude_local, n_rot, position, cpu->cosines[1] + t * half,
+                        cpu->sines[1] + t * half);
+    }
+}
+
+static void run_quantize(const struct context *c, const struct step *step)
+{
+    size_t begin, end;
+    my_tokens(c, step, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        void *row = step->split == SPLIT_PRIVATE
+                        ? c->own->acts[step->act]
+                        : (char *)c->cpu->acts[step->act] + t * c->cpu->act_stride_bytes[step->act];
+        c->cpu->options.kernels->quantize(step->act, value_row(c, step->op->in, step->in_private, t),
+                                          step->op->weight->cols, row);
+    }
+}
+
+static void run_embed(const struct context *c, const struct step *step)
+{
+    const struct weight *weight = step->op->weight;
+    size_t begin, end;
+    my_tokens(c, step, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        float *out = value_row(c, step->op->out, false, t);
+        format_decode(weight->format, (const char *)weight->data + (size_t)c->batch->tokens[t] * weight->row_bytes,
+                      weight->cols, out);
+        if (weight->scale != 1.0f) c->cpu->options.kernels->scale(out, weight->scale, weight->cols);
+    }
+}
+
+static void run_norm(const struct context *c, const struct step *step)
+{
+    const struct op *op = step->op;
+    size_t cols = op->weight->cols, n_groups = op->width / cols, begin, end;
+    bool own = step->split == SPLIT_PRIVATE;
+    if (step->split == SPLIT_HEADS)
+        my_heads(c, step, &begin, &end);
+    else
+        my_tokens(c, step, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        size_t t = i / n_groups, group = i % n_groups;
+        c->cpu->options.kernels->rms_norm(value_row(c, op->in, step->in_private, t) + group * cols, op->weight->floats,
+                                          cols, op->factor, value_row(c, op->out, own, t) + group * cols);
+    }
+}
+
+static void run_matmul(const struct context *c, const struct step *step)
+{
+    const struct weight *weight = step->op->weight;
+    bool single = c->batch->n_tokens == 1;
+    struct kernel_matmul job = {
+        .format = weight->format,
+        .weights = weight->data,
+        .row_bytes = weight->row_bytes,
+        .k = weight->cols,
+        .scale = weight->scale,
+        .bias = step->op->bias,
+        .acts = single ? c->own->acts[step->act] : c->cpu->acts[step->act],
+        .act_stride_bytes = c->cpu->act_stride_bytes[step->act],
+        .n_tokens = n_tokens_of(c, step->op),
+        .out = shared_value(c, step->op->out),
+        .out_stride = step->op->width,
+    };
+    size_t begin, end;
+    my_columns(c, step, &begin, &end);
+    if (begin < end && job.n_tokens > 0) c->cpu->options.kernels->matmul(&job, begin, end, c->own->scratch);
+}
+
+static void run_rope(const struct context *c, const struct step *step)
+{
+    const struct program *program = c->cpu->program;
+    size_t head_dim = program->model->hparams.head_dim, n_rot = program->model->hparams.n_rot, begin, end;
+    int local = step->op->local;
+    my_heads(c, step, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        size_t t = i / step->op->n_heads, head = i % step->op->n_heads;
+        c->cpu->options.kernels->rope(value_row(c, step->op->out, false, t) + head * head_dim, n_rot,
+                                      c->cpu->cosines[local] + t * (n_rot / 2), c->cpu->sines[local] + t * (n_rot / 2),
+                                      program->rope_neox);
+    }
+}
+
+static size_t kv_element_bytes(const struct cpu *cpu)
+{
+    return cpu->options.kv_format == FORMAT_F16 ? 2 : 4;
+}
+
+/* Where a head's slot lies in a layer's keys or values, in elements. */
+static size_t kv_offset(const struct cpu_kv *kv, size_t head, size_t slot, size_t head_dim)
+{
+    return (head * kv->capacity + slot) * head_dim;
+}
+
+static void run_kv_write(const struct context *c, const struct step *step)
+{
+    const struct op *op = step->op;
+    const struct hparams *h = &c->cpu->program->model->hparams;
+    const struct cpu_kv *kv = &c->batch->kv[op->layer];
+    size_t head_dim = h->head_dim, begin, end;
+    my_heads(c, step, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        size_t t = i / h->n_kv_heads, head = i % h->n_kv_heads;
+        size_t at = kv_offset(kv, head, (c->batch->position + t) % kv->capacity, head_dim);
+        const float *key = value_row(c, op->in, false, t) + head * head_dim;
+        const float *value = value_row(c, op->in2, false, t) + head * head_dim;
+        if (c->cpu->options.kv_format == FORMAT_F16) {
+            c->cpu->options.kernels->store_f16(key, head_dim, (uint16_t *)kv->keys + at);
+            c->cpu->options.kernels->store_f16(value, head_dim, (uint16_t *)kv->values + at);
+        } else {
+            memcpy((float *)kv->keys + at, key, head_dim * sizeof(float));
+            memcpy((float *)kv->values + at, value, head_dim * sizeof(float));
+        }
+    }
+}
+
+static void run_attention(const struct context *c, const struct step *step)
+{
+    const struct op *op = step->op;
+    const struct hparams *h = &c->cpu->program->model->hparams;
+    const struct cpu_kv *kv = &c->batch->kv[op->layer];
+    size_t head_dim = h->head_dim, n_tokens = n_tokens_of(c, op), n_group = h->n_heads / h->n_kv_heads;
+    size_t first = c->batch->position + c->batch->n_tokens - n_tokens; /* position of the first query */
+    /* Query heads of one KV head share its loads, unless that leaves threads without work. */
+    size_t n_q = n_tokens * h->n_kv_heads % (size_t)c->n_threads == 0 || n_tokens > 4 ? n_group : 1;
+    size_t n_items = n_tokens * h->n_heads / n_q, items_per_token = h->n_heads / n_q;
+    for (size_t i = (size_t)c->i_thread; i < n_items; i += (size_t)c->n_threads) {
+        size_t t = i / items_per_token, head = i % items_per_token * n_q;
+        size_t base = kv_offset(kv, head / n_group, 0, head_dim) * kv_element_bytes(c->cpu);
+        size_t position = first + t;
+        struct kernel_attention job = {
+            .q = value_row(c, op->in, false, t) + head * head_dim,
+            .out = value_row(c, op->out, false, t) + head * head_dim,
+            .n_q = n_q,
+            .head_dim = head_dim,
+            .kv_format = c->cpu->options.kv_format,
+            .k = (const char *)kv->keys + base,
+            .v = (const char *)kv->values + base,
+            .kv_stride = head_dim,
+            .capacity = kv->capacity,
+            .begin = op->window > 0 && position + 1 > op->window ? position + 1 - op->window : 0,
+            .end = position + 1,
+            .scale = op->factor,
+        };
+        c->cpu->options.kernels->attention(&job, c->own->scratch);
+    }
+}
+
+/* GLU, ADD, SCALE, SOFTCAP. */
+static void run_elementwise(const struct context *c, const struct step *step)
+{
+    const struct op *op = step->op;
+    const struct kernel_table *kernels = c->cpu->options.kernels;
+    size_t begin, end, n_tokens = n_tokens_of(c, op);
+    my_columns(c, step, &begin, &end);
+    if (begin >= end) return;
+    for (size_t t = 0; t < n_tokens; t++) {
+        float *out = value_row(c, op->out, false, t) + begin;
+        const float *in2 = value_row(c, op->in2, step->in2_private, t) + begin;
+        switch (op->kind) {
+        case OP_GLU: kernels->glu(op->act == ACT_GELU ? GLU_GELU : GLU_SILU, out, in2, end - begin, out); break;
+        case OP_ADD: kernels->add(out, in2, end - begin); break;
+        case OP_SCALE: kernels->scale(out, op->factor, end - begin); break;
+        default: kernels->softcap(out, op->factor, end - begin); break;
+        }
+    }
+}
+
+/* Moves the last n_selected rows to the front. */
+static void run_select(const struct context *c, const struct step *step)
+{
+    size_t begin, end, n = c->batch->n_selected, skipped = c->batch->n_tokens - n;
+    my_columns(c, step, &begin, &end);
+    if (begin >= end || skipped == 0) return;
+    for (size_t t = 0; t < n; t++)
+        memcpy(value_row(c, step->op->out, false, t) + begin, value_row(c, step->op->in, false, t + skipped) + begin,
+               (end - begin) * sizeof(float));
+}
+
+static void (*const op_runs[OP_KIND_COUNT])(const struct context *, const struct step *) = {
+    [OP_EMBED] = run_embed,         [OP_NORM] = run_norm,         [OP_MATMUL] = run_matmul,
+    [OP_ROPE] = run_rope,           [OP_KV_WRITE] = run_kv_write, [OP_ATTENTION] = run_attention,
+    [OP_GLU] = run_elementwise,     [OP_ADD] = run_elementwise,   [OP_SCALE] = run_elementwise,
+    [OP_SOFTCAP] = run_elementwise, [OP_SELECT] = run_select,
+};
+
+void cpu_step_run(const struct context *context, const struct step *step)
+{
+    switch (step->kind) {
+    case STEP_ANGLES: run_angles(context, step); break;
+    case STEP_QUANTIZE: run_quantize(context, step); break;
+    case STEP_OP: op_runs[step->op->kind](context, step); break;
+    }
+}

@@ -1,0 +1,47 @@
+/* Short names of models: what lies in the cache folder, and where the known ones come from. */
+#include "base/error.h"
+#include "base/paths.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name, *file, *command;
+} known[] = {
+    {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "tools/fetch-model"},
+};
+
+static bool looks_like_path(const char *name)
+{
+    size_t n = strlen(name), suffix = strlen(".gguf");
+    return strchr(name, '/') || (n > suffix && strcmp(name + n - suffix, ".gguf") == 0);
+}
+
+static int copy_path(const char *found, char *path, size_t capacity, struct stile_error *error)
+{
+    if (strlen(found) >= capacity) return error_set(error, STILE_ERROR_ARGUMENT, "path too long: %s", found);
+    strcpy(path, found);
+    return 0;
+}
+
+int stile_model_find(const char *name, char *path, size_t capacity, struct stile_error *error)
+{
+    char below[512], found[4096];
+    const char *command = NULL;
+    if (access(name, F_OK) == 0 || looks_like_path(name)) return copy_path(name, path, capacity, error);
+    snprintf(below, sizeof below, "models/%s.gguf", name);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) != 0) continue;
+        snprintf(below, sizeof below, "models/%s", known[i].file);
+        command = known[i].command;
+    }
+    int failed = path_cache(found, sizeof found, below, error);
+    if (failed) return failed;
+    if (access(found, F_OK) == 0) return copy_path(found, path, capacity, error);
+    if (command)
+        return error_set(error, STILE_ERROR_IO, "model \"%s\" is not here yet (get it with `%s`; it goes to %s)", name,
+                         command, found);
+    return error_set(error, STILE_ERROR_IO, "no model \"%s\": neither a file nor %s (`smollm2` is known by name)", name,
+                     found);
+}

@@ -1,0 +1,155 @@
+/* Opening a model: file, weights, vocabulary, program, and what the public interface says of it. */
+#include "run/loaded.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int read_info(struct stile_model *m, struct stile_error *error)
+{
+    const struct gguf *gguf = m->model->gguf;
+    const struct hparams *h = &m->model->hparams;
+    struct stile_model_info *info = &m->info;
+    *info = (struct stile_model_info){
+        .path = m->path,
+        .architecture = h->architecture,
+        .name = "",
+        .license = "",
+        .tokenizer = tokenizer_model(m->tokenizer),
+        .pretokenizer = tokenizer_pre(m->tokenizer),
+        .n_shards = gguf->n_shards,
+        .n_layers = h->n_layers,
+        .d_model = h->d_model,
+        .d_ff = h->d_ff,
+        .n_heads = h->n_heads,
+        .n_kv_heads = h->n_kv_heads,
+        .head_dim = h->head_dim,
+        .sliding_window = h->window,
+        .n_ctx_trained = h->n_ctx_trained,
+        .n_vocab = h->n_vocab,
+        .n_tensors = (uint32_t)gguf->n_tensors,
+    };
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        info->n_parameters += gguf->tensors[i].n_elements;
+        info->size_bytes += gguf->tensors[i].size_bytes;
+    }
+    int failed = gguf_get_string(gguf, "general.name", &info->name, error);
+    if (!failed) failed = gguf_get_string(gguf, "general.license", &info->license, error);
+    if (!failed) failed = gguf_get_string(gguf, "tokenizer.chat_template", &info->chat_template, error);
+    return failed;
+}
+
+static int check_vocabulary(const struct stile_model *m, struct stile_error *error)
+{
+    size_t n_tokens = tokenizer_size(m->tokenizer), n_rows = m->model->hparams.n_vocab;
+    if (n_tokens == n_rows) return 0;
+    return error_set(error, STILE_ERROR_MALFORMED,
+                     "%s: tokenizer.ggml.tokens: %zu tokens, but the embedding has %zu rows", m->path, n_tokens,
+                     n_rows);
+}
+
+static int load(struct stile_model *m, struct stile_error *error)
+{
+    struct gguf *gguf;
+    uint64_t begin_ns = clock_ns();
+    int failed = gguf_open(&gguf, m->path, error);
+    if (failed) return failed;
+    uint64_t opened_ns = clock_ns();
+    failed = model_create(&m->model, gguf, error);
+    if (failed) return failed;
+    uint64_t mapped_ns = clock_ns();
+    failed = tokenizer_create(&m->tokenizer, gguf, error);
+    if (!failed) failed = check_vocabulary(m, error);
+    if (!failed) failed = program_create(&m->program, m->model, error);
+    if (!failed) failed = read_info(m, error);
+    if (!failed) failed = gguf_check_maps(gguf, error);
+    m->times = (struct stile_load_times){opened_ns - begin_ns, mapped_ns - opened_ns, clock_ns() - mapped_ns};
+    return failed;
+}
+
+int stile_model_open(struct stile_model **model, const char *path, struct stile_error *error)
+{
+    char found[4096];
+    int failed = stile_model_find(path, found, sizeof found, error);
+    if (failed) return failed;
+    struct stile_model *m = calloc(1, sizeof *m);
+    if (!m) return error_memory(error, sizeof *m, "a model");
+    pthread_mutex_init(&m->chat_lock, NULL);
+    m->path = strdup(found);
+    failed = m->path ? load(m, error) : error_memory(error, strlen(found), "a path");
+    if (failed) {
+        stile_model_close(m);
+        return failed;
+    }
+    *model = m;
+    return 0;
+}
+
+void stile_model_close(struct stile_model *model)
+{
+    if (!model) return;
+    chat_template_free(model->chat);
+    program_free(model->program);
+    tokenizer_free(model->tokenizer);
+    model_free(model->model);
+    pthread_mutex_destroy(&model->chat_lock);
+    free(model->path);
+    free(model);
+}
+
+const struct stile_model_info *stile_model_info(const struct stile_model *model)
+{
+    return &model->info;
+}
+
+void stile_model_load_times(const struct stile_model *model, struct stile_load_times *times)
+{
+    *times = model->times;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct stile_format_share *x = a, *y = b;
+    if (x->size_bytes != y->size_bytes) return x->size_bytes < y->size_bytes ? 1 : -1;
+    return strcmp(x->format, y->format);
+}
+
+size_t stile_model_formats(const struct stile_model *model, struct stile_format_share *shares, size_t capacity)
+{
+    struct stile_format_share all[FORMAT_COUNT] = {0};
+    const struct gguf *gguf = model->model->gguf;
+    size_t n = 0;
+    for (size_t i = 0; i < gguf->n_tensors; i++) {
+        struct stile_format_share *share = &all[gguf->tensors[i].format];
+        share->n_tensors++;
+        share->n_parameters += gguf->tensors[i].n_elements;
+        share->size_bytes += gguf->tensors[i].size_bytes;
+    }
+    for (uint32_t i = 0; i < FORMAT_COUNT; i++) {
+        if (all[i].n_tensors == 0) continue;
+        all[n] = all[i];
+        all[n++].format = format_info(i)->name;
+    }
+    qsort(all, n, sizeof *all, by_size);
+    for (size_t i = 0; i < n && i < capacity; i++)
+        shares[i] = all[i];
+    return n;
+}
+
+int stile_model_tensor(const struct stile_model *model, uint32_t i, struct stile_tensor_info *tensor)
+{
+    const struct gguf *gguf = model->model->gguf;
+    if (i >= gguf->n_tensors) return STILE_ERROR_ARGUMENT;
+    const struct gguf_tensor *t = &gguf->tensors[i];
+    *tensor = (struct stile_tensor_info){
+        .name = t->name,
+        .format = format_info(t->format)->name,
+        .n_dims = t->n_dims,
+        .dims = {t->dims[0], t->dims[1], t->dims[2], t->dims[3]},
+        .size_bytes = t->size_bytes,
+        .offset_bytes = t->offset_bytes,
+        .shard = t->shard,
+    };
+    return 0;
+}

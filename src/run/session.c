@@ -1,0 +1,233 @@
+#include "run/session.h"
+
+#include "base/error.h"
+#include "base/threads.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t fnv_offset = 0xcbf29ce484222325u, fnv_prime = 0x100000001b3u;
+
+static uint64_t hash_add(uint64_t hash, const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ p[i]) * fnv_prime;
+    return hash;
+}
+
+int session_resolve_options(const struct stile_model *model, const struct stile_session_options *given,
+                            struct stile_session_options *resolved, struct stile_error *error)
+{
+    const struct hparams *h = &model->model->hparams;
+    struct stile_session_options o = given ? *given : (struct stile_session_options){0};
+    if (o.n_ctx == 0) o.n_ctx = h->n_ctx_trained < SESSION_CTX_DEFAULT ? h->n_ctx_trained : SESSION_CTX_DEFAULT;
+    if (o.n_batch == 0) o.n_batch = SESSION_BATCH_DEFAULT;
+    if (o.n_batch > o.n_ctx) o.n_batch = o.n_ctx;
+    if (o.n_threads == 0) o.n_threads = (uint32_t)threads_default_count();
+    if (o.n_ctx > HPARAMS_CONTEXT_MAX)
+        return error_set(error, STILE_ERROR_ARGUMENT, "a context of %u tokens is more than %d", o.n_ctx,
+                         HPARAMS_CONTEXT_MAX);
+    if (o.n_batch > SESSION_BATCH_MAX)
+        return error_set(error, STILE_ERROR_ARGUMENT, "a batch of %u tokens is more than %d", o.n_batch,
+                         SESSION_BATCH_MAX);
+    if (o.n_threads > THREADS_MAX)
+        return error_set(error, STILE_ERROR_ARGUMENT, "%u threads are more than %d", o.n_threads, THREADS_MAX);
+    if (o.kv_format != STILE_KV_F16 && o.kv_format != STILE_KV_F32)
+        return error_set(error, STILE_ERROR_ARGUMENT, "KV format %d is not known", (int)o.kv_format);
+    *resolved = o;
+    return 0;
+}
+
+static enum format kv_format(const struct stile_session_options *options)
+{
+    return options->kv_format == STILE_KV_F32 ? FORMAT_F32 : FORMAT_F16;
+}
+
+static int cpu_options_of(const struct stile_session_options *options, struct cpu_options *cpu,
+                          struct stile_error *error)
+{
+    *cpu = (struct cpu_options){
+        .n_threads = (int)options->n_threads, .n_batch = options->n_batch, .kv_format = kv_format(options)};
+    cpu->kernels = kernel_select(options->isa);
+    if (!cpu->kernels)
+        return error_set(error, STILE_ERROR_ARGUMENT, "no kernels called \"%s\" on this processor (best here: %s)",
+                         options->isa, kernel_names()[0]);
+    return 0;
+}
+
+int stile_session_create(struct stile_session **session, struct stile_model *model,
+                         const struct stile_session_options *options, struct stile_error *error)
+{
+    struct cpu_options cpu;
+    struct stile_session *s = calloc(1, sizeof *s);
+    if (!s) return error_memory(error, sizeof *s, "a session");
+    s->model = model;
+    s->hash = fnv_offset;
+    int failed = session_resolve_options(model, options, &s->options, error);
+    if (!failed) failed = cpu_options_of(&s->options, &cpu, error);
+    if (!failed)
+        failed = kv_create(&s->kv, &model->model->hparams, s->options.n_ctx, s->options.n_batch, kv_format(&s->options),
+                           error);
+    if (!failed) failed = cpu_create(&s->cpu, model->program, &cpu, error);
+    if (!failed) {
+        s->tokens = calloc(s->options.n_ctx, sizeof *s->tokens);
+        s->logits = calloc(model->model->hparams.n_vocab, sizeof *s->logits);
+        if (!s->tokens || !s->logits) failed = error_memory(error, s->options.n_ctx * sizeof *s->tokens, "a session");
+    }
+    if (failed) {
+        stile_session_free(s);
+        return failed;
+    }
+    *session = s;
+    return 0;
+}
+
+void stile_session_free(struct stile_session *session)
+{
+    if (!session) return;
+    cpu_free(session->cpu);
+    kv_free(&session->kv);
+    free(session->tokens);
+    free(session->logits);
+    free(session);
+}
+
+int stile_model_memory(const struct stile_model *model, const struct stile_session_options *options,
+                       struct stile_memory *memory, struct stile_error *error)
+{
+    struct stile_session_options o;
+    struct cpu_options cpu;
+    int failed = session_resolve_options(model, options, &o, error);
+    if (!failed) failed = cpu_options_of(&o, &cpu, error);
+    if (failed) return failed;
+    const struct hparams *h = &model->model->hparams;
+    *memory = (struct stile_memory){
+        .weights_bytes = model->info.size_bytes,
+        .kv_bytes = kv_size_bytes(h, o.n_ctx, o.n_batch, kv_format(&o)),
+        .activations_bytes = cpu_memory_bytes(model->program, &cpu) + h->n_vocab * sizeof(float),
+        .other_bytes = model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t),
+    };
+    return 0;
+}
+
+/* Bytes that a batch reads, by the program's cost. */
+static uint64_t batch_bytes(const struct stile_session *session, const struct cpu_batch *batch)
+{
+    struct step_shape shape = {.n_tokens = batch->n_tokens, .n_past = batch->position, .n_selected = batch->n_selected};
+    shape.kv_element_bytes = session->options.kv_format == STILE_KV_F16 ? 2 : 4;
+    struct cost cost = program_cost(session->model->program, &shape);
+    return cost.weight_bytes + cost.kv_bytes;
+}
+
+static int check_tokens(const struct stile_session *session, const int32_t *tokens, size_t n_tokens,
+                        struct stile_error *error)
+{
+    uint32_t n_vocab = session->model->model->hparams.n_vocab;
+    if (n_tokens == 0) return error_set(error, STILE_ERROR_ARGUMENT, "no tokens to evaluate");
+    if (n_tokens > session->options.n_ctx - session->n_used)
+        return error_set(
+            error, STILE_ERROR_CONTEXT,
+            "%zu tokens do not fit: the context holds %u and %u are used (ask for a larger context with --ctx)",
+            n_tokens, session->options.n_ctx, session->n_used);
+    for (size_t i = 0; i < n_tokens; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
+            return error_set(error, STILE_ERROR_ARGUMENT, "token %d is not in the vocabulary of %u", tokens[i],
+                             n_vocab);
+    return 0;
+}
+
+/* Evaluates batch by batch. all != NULL: logits of every token; else those of the last into session->logits. */
+static int evaluate(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *all,
+                    struct stile_error *error)
+{
+    uint32_t n_vocab = session->model->model->hparams.n_vocab;
+    int failed = check_tokens(session, tokens, n_tokens, error);
+    for (size_t done = 0, n; done < n_tokens && !failed; done += n) {
+        n = n_tokens - done < session->options.n_batch ? n_tokens - done : session->options.n_batch;
+        struct cpu_batch batch = {
+            .tokens = tokens + done,
+            .n_tokens = (uint32_t)n,
+            .position = session->n_used,
+            .n_selected = all ? (uint32_t)n : done + n == n_tokens,
+            .logits = all ? all + done * n_vocab : session->logits,
+            .kv = session->kv.layers,
+            .cancel = session->options.cancel,
+        };
+        session->has_logits = false;
+        if (session->n_used + n > session->n_written) session->n_written = session->n_used + (uint32_t)n;
+        failed = cpu_run(session->cpu, &batch, error);
+        if (!failed) failed = gguf_check_maps(session->model->model->gguf, error);
+        if (failed) break;
+        session->read_bytes += batch_bytes(session, &batch);
+        memcpy(session->tokens + session->n_used, tokens + done, n * sizeof *tokens);
+        session->n_used += (uint32_t)n;
+    }
+    return failed;
+}
+
+int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error)
+{
+    int failed = evaluate(session, tokens, n_tokens, NULL, error);
+    if (failed) return failed;
+    session->has_logits = true;
+    session->hash =
+        hash_add(session->hash, session->logits, session->model->model->hparams.n_vocab * sizeof *session->logits);
+    return 0;
+}
+
+int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *logits,
+                   struct stile_error *error)
+{
+    uint32_t n_vocab = session->model->model->hparams.n_vocab;
+    int failed = evaluate(session, tokens, n_tokens, logits, error);
+    if (failed) return failed;
+    memcpy(session->logits, logits + (n_tokens - 1) * n_vocab, n_vocab * sizeof *logits);
+    session->has_logits = true;
+    session->hash = hash_add(session->hash, logits, n_tokens * n_vocab * sizeof *logits);
+    return 0;
+}
+
+const float *stile_logits(const struct stile_session *session)
+{
+    return session->has_logits ? session->logits : NULL;
+}
+
+uint64_t stile_logits_hash(const struct stile_session *session)
+{
+    return session->hash;
+}
+
+uint32_t stile_context_used(const struct stile_session *session)
+{
+    return session->n_used;
+}
+
+uint32_t stile_context_size(const struct stile_session *session)
+{
+    return session->options.n_ctx;
+}
+
+const int32_t *stile_context_tokens(const struct stile_session *session)
+{
+    return session->tokens;
+}
+
+int stile_rewind(struct stile_session *session, uint32_t n_tokens, struct stile_error *error)
+{
+    if (n_tokens > session->n_used)
+        return error_set(error, STILE_ERROR_ARGUMENT, "cannot go back to token %u: only %u are in the context",
+                         n_tokens, session->n_used);
+    if (!kv_can_rewind(&session->kv, &session->model->model->hparams, session->n_written, n_tokens))
+        return error_set(error, STILE_ERROR_ARGUMENT,
+                         "cannot go back to token %u: the sliding windows have moved on (start again from 0)",
+                         n_tokens);
+    if (n_tokens < session->n_used) session->has_logits = false;
+    session->n_used = n_tokens;
+    if (n_tokens == 0) {
+        session->n_written = 0;
+        session->hash = fnv_offset;
+    }
+    return 0;
+}

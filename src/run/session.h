@@ -1,0 +1,29 @@
+/* session.h - a model and a context: evaluates tokens, keeps the KV cache, hashes the logits.
+ * The functions are those of stile.h (stile_session_*, stile_eval*, stile_rewind, ...). */
+#ifndef STILE_RUN_SESSION_H
+#define STILE_RUN_SESSION_H
+
+#include "program/cost.h"
+#include "run/kv.h"
+#include "run/loaded.h"
+
+enum { SESSION_CTX_DEFAULT = 4096, SESSION_BATCH_DEFAULT = 128, SESSION_BATCH_MAX = 8192 };
+
+struct stile_session {
+    struct stile_model *model;
+    struct stile_session_options options; /* with defaults filled in */
+    struct cpu *cpu;
+    struct kv kv;
+    int32_t *tokens; /* (n_ctx) */
+    uint32_t n_used;
+    uint32_t n_written; /* highest position ever written since the last rewind to 0 */
+    float *logits;      /* (n_vocab) */
+    bool has_logits;
+    uint64_t hash;
+    uint64_t read_bytes; /* weights and KV that evaluating has read so far, by the program's cost */
+};
+
+/* Fills in defaults and checks. */
+int session_resolve_options(const struct stile_model *model, const struct stile_session_options *given,
+                            struct stile_session_options *resolved, struct stile_error *error);
+#endif
