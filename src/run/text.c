@@ -107,7 +107,7 @@ static int render(const struct stile_model *model, const char *request, struct c
                   struct stile_error *error)
 {
     static const char *const trusted[] = {"bos_token", "eos_token", NULL};
-    const struct chat_template *tpl;
+    const struct chat_template *tpl = NULL;
     int failed = compiled_template(model, &tpl, error);
     if (failed) return failed;
     json_t *variables = read_request(model, request, error);
