@@ -1,0 +1,69 @@
+/* main.c - the commands, and the only place that ends the program. */
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct command command_table[] = {
+    {"run", FOR_RUN, "MODEL [-p TEXT | -f FILE] [OPTIONS]", "answer a prompt, or chat",
+     "Answers the prompt and prints the reply as it is made; afterwards one line on standard error says what it cost: "
+     "the time to load, tokens per second of prompt and reply, how fast the weights were read and what share of this "
+     "machine's memory bandwidth that is, and the peak of memory used.\n\n"
+     "Without a prompt it reads one from a pipe, or chats at a terminal. MODEL is the path of a GGUF file (any file of "
+     "a sharded set), or a short name: 'smollm2' is what tools/fetch-model gets.",
+     1, 1, command_run},
+    {"info", FOR_INFO, "MODEL [--tensors] [--ctx N] [--json]", "say what a model is and what memory it needs",
+     "Prints architecture, parameters, context, tokenizer, the share of each number format, and the memory that a "
+     "session needs. Reads the metadata only.",
+     1, 1, command_info},
+    {"tokenize", FOR_TOKENIZE, "MODEL [TEXT | -f FILE] [--ids]", "show the tokens of a text",
+     "Prints each token's id and the text it stands for, as 'stile run --raw' would give them to the model: with the "
+     "beginning token that the vocabulary asks for, and with texts such as <|im_end|> read as control tokens. Without "
+     "TEXT it reads from a pipe.",
+     1, 2, command_tokenize},
+    {"help", FOR_HELP, "[COMMAND]", "explain a command", "Explains a command and its options.", 0, 1, command_help},
+    {NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+static int dispatch(int argc, char **argv, uint64_t start_ns)
+{
+    if (argc < 2) {
+        help_overview();
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("stile %s\n", stile_version());
+        return EXIT_OK;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        help_overview();
+        return EXIT_OK;
+    }
+    const struct command *command = command_find(argv[1]);
+    if (!command) return EXIT_USAGE;
+    struct options options = options_defaults();
+    options.start_ns = start_ns;
+    int status = options_parse(command, argc - 2, argv + 2, &options);
+    if (status != EXIT_OK) return status;
+    if (options.help) {
+        help_command(command);
+        return EXIT_OK;
+    }
+    return command->run(&options);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t start_ns = clock_ns();
+    signal(SIGPIPE, SIG_DFL); /* a reader that went away ends us quietly, whatever our parent ignored */
+    /* Only so that the line editor knows UTF-8; numbers stay as in C. */
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
+    int status = dispatch(argc, argv, start_ns);
+    if (fflush(stdout) != 0 || ferror(stdout)) status = cli_fail("cannot write standard output: %s", strerror(errno));
+    exit(status);
+}

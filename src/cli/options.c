@@ -1,0 +1,264 @@
+/* options.c - the table, and reading a command line by it. */
+#include "cli/options.h"
+#include "cli/output.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct options, field)
+
+enum { CTX_MAX = 1 << 24, THREADS_LIMIT = 256 };
+
+const struct option option_table[] = {
+    {"prompt", 'p', OPTION_TEXT, "TEXT", 0, 0, "", "the prompt", FOR_RUN, AT(prompt)},
+    {"file", 'f', OPTION_FILE, "FILE", 0, 0, "",
+     "read the prompt (or the text) from FILE, - for standard input; one final newline is dropped",
+     FOR_RUN | FOR_TOKENIZE, AT(file)},
+    {"tokens", 'n', OPTION_INTEGER, "N", 0, CTX_MAX, "until the reply ends or the context is full",
+     "stop after N tokens of reply", FOR_RUN, AT(n_tokens)},
+    {"ctx", 0, OPTION_INTEGER, "N", 1, CTX_MAX, "4096, or less if the model was trained on less",
+     "tokens of context: prompt and reply together", FOR_RUN | FOR_INFO, AT(n_ctx)},
+    {"threads", 't', OPTION_INTEGER, "N", 1, THREADS_LIMIT, "one per core", "threads to work with", FOR_RUN,
+     AT(n_threads)},
+    {"temp", 0, OPTION_NUMBER, "X", 0, 100, NULL, "temperature: 0 always takes the most likely token", FOR_RUN,
+     AT(temperature)},
+    {"top-k", 0, OPTION_INTEGER, "N", 0, INT_MAX, NULL, "draw from the N most likely tokens; 0: from all", FOR_RUN,
+     AT(top_k)},
+    {"top-p", 0, OPTION_NUMBER, "X", 0, 1, NULL,
+     "draw from the smallest set of tokens whose probabilities sum to X; 1: from all", FOR_RUN, AT(top_p)},
+    {"min-p", 0, OPTION_NUMBER, "X", 0, 1, NULL, "drop tokens less likely than X times the most likely one", FOR_RUN,
+     AT(min_p)},
+    {"repeat-penalty", 0, OPTION_NUMBER, "X", 0.01, 100, NULL,
+     "make the last 64 tokens less likely by this factor; 1: off", FOR_RUN, AT(repeat_penalty)},
+    {"seed", 0, OPTION_INTEGER, "N", 0, 9.2e18, NULL, "start of the random numbers; the same seed gives the same reply",
+     FOR_RUN, AT(seed)},
+    {"system", 0, OPTION_TEXT, "TEXT", 0, 0, "", "the system message", FOR_RUN, AT(system)},
+    {"raw", 0, OPTION_FLAG, NULL, 0, 0, "", "give the prompt to the model as it is, without its chat template", FOR_RUN,
+     AT(raw)},
+    {"stop", 0, OPTION_STOP, "TEXT", 0, 0, "", "end the reply before TEXT; may be given up to 16 times", FOR_RUN,
+     AT(stop)},
+    {"kv", 0, OPTION_CHOICE, "f16|f32", 0, 0, NULL, "number format of the KV cache", FOR_RUN | FOR_INFO, AT(kv)},
+    {"isa", 0, OPTION_CHOICE, "scalar|avx2|avx512|neon", 0, 0, "the best this processor has",
+     "kernels to use; all give the same bits", FOR_RUN, AT(isa)},
+    {"logits-hash", 0, OPTION_FLAG, NULL, 0, 0, "", "print a hash of all logits: equal hashes, equal arithmetic",
+     FOR_RUN, AT(logits_hash)},
+    {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print one JSON object", FOR_RUN | FOR_INFO, AT(json)},
+    {"tensors", 0, OPTION_FLAG, NULL, 0, 0, "", "list the tensors too", FOR_INFO, AT(tensors)},
+    {"ids", 0, OPTION_FLAG, NULL, 0, 0, "", "print only the ids, on one line", FOR_TOKENIZE, AT(ids)},
+    {"man", 0, OPTION_FLAG, NULL, 0, 0, "", NULL, FOR_HELP, AT(man)},
+    {"completion", 0, OPTION_CHOICE, "bash|zsh|fish", 0, 0, "", NULL, FOR_HELP, AT(completion)},
+    {"help", 'h', OPTION_FLAG, NULL, 0, 0, "", "say what the command does", FOR_ALL, AT(help)},
+    {NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL, 0, 0},
+};
+
+struct options options_defaults(void)
+{
+    struct stile_sampler_options sampler = stile_sampler_defaults();
+    /* Binary fractions of a float would show as 0.800000012: go through the decimal that was meant. */
+    char digits[4][32];
+    const float values[4] = {sampler.temperature, sampler.top_p, sampler.min_p, sampler.repeat_penalty};
+    for (int i = 0; i < 4; i++)
+        snprintf(digits[i], sizeof digits[i], "%.6g", (double)values[i]);
+    return (struct options){
+        .temperature = strtod(digits[0], NULL),
+        .top_k = sampler.top_k,
+        .top_p = strtod(digits[1], NULL),
+        .min_p = strtod(digits[2], NULL),
+        .repeat_penalty = strtod(digits[3], NULL),
+        .seed = (int64_t)sampler.seed,
+        .kv = "f16",
+    };
+}
+
+void option_format(const struct option *option, const struct options *options, char *out, size_t capacity)
+{
+    const char *field = (const char *)options + option->offset;
+    const char *text = "";
+    switch (option->type) {
+    case OPTION_FLAG: text = *(const bool *)field ? "true" : "false"; break;
+    case OPTION_INTEGER: snprintf(out, capacity, "%lld", (long long)*(const int64_t *)field); return;
+    case OPTION_NUMBER: snprintf(out, capacity, "%.6g", *(const double *)field); return;
+    case OPTION_TEXT:
+    case OPTION_FILE:
+    case OPTION_CHOICE: text = *(const char *const *)field; break;
+    case OPTION_STOP: break;
+    }
+    snprintf(out, capacity, "%s", text ? text : "");
+}
+
+/* Edits (insert, delete, replace) that turn a into b; words longer than 31 bytes count as far away. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    enum { LONGEST = 31 };
+    size_t row[LONGEST + 1], n_a = strlen(a), n_b = strlen(b);
+    if (n_a > LONGEST || n_b > LONGEST) return LONGEST;
+    for (size_t j = 0; j <= n_b; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n_a; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n_b; j++) {
+            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = replaced < least ? replaced : least;
+        }
+    }
+    return row[n_b];
+}
+
+/* How unlike two words are, for "did you mean": a beginning of the other counts as near. */
+static size_t unlikeness(const char *typed, const char *word)
+{
+    size_t n = strlen(typed);
+    if (n >= 2 && strncmp(typed, word, n) == 0) return 1;
+    if (strncmp(word, typed, strlen(word)) == 0) return 2;
+    return edit_distance(typed, word);
+}
+
+static bool near_enough(size_t distance, const char *typed)
+{
+    return distance <= (strlen(typed) < 5 ? 1 : 2);
+}
+
+static int unknown_option(const struct command *command, const char *typed)
+{
+    const char *name = typed + strspn(typed, "-"), *best = NULL;
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(name, "="), name);
+    size_t distance = SIZE_MAX;
+    for (const struct option *option = option_table; option->name; option++) {
+        if (!(option->commands & command->bit) || !option->help) continue;
+        size_t d = unlikeness(word, option->name);
+        if (d < distance) distance = d, best = option->name;
+    }
+    if (best && near_enough(distance, word))
+        return cli_usage("%s has no option %s: did you mean --%s?", command->name, typed, best);
+    return cli_usage("%s has no option %s: see 'stile help %s'", command->name, typed, command->name);
+}
+
+static int parse_choice(const struct option *option, const char *text, const char **choice)
+{
+    size_t n = strlen(text);
+    for (const char *word = option->argument; word;) {
+        size_t n_word = strcspn(word, "|");
+        if (n == n_word && memcmp(word, text, n) == 0) return *choice = text, EXIT_OK;
+        word = word[n_word] ? word + n_word + 1 : NULL;
+    }
+    return cli_usage("--%s %s: not one of %s", option->name, text, option->argument);
+}
+
+static int parse_value(const struct option *option, const char *text, struct options *options)
+{
+    char *field = (char *)options + option->offset, *end;
+    errno = 0;
+    switch (option->type) {
+    case OPTION_FLAG: *(bool *)field = true; return EXIT_OK;
+    case OPTION_INTEGER: {
+        long long value = strtoll(text, &end, 10);
+        if (end == text || *end || errno || (double)value < option->min || (double)value > option->max)
+            return cli_usage("--%s %s: not a whole number from %.0f to %.0f", option->name, text, option->min,
+                             option->max);
+        *(int64_t *)field = value;
+        return EXIT_OK;
+    }
+    case OPTION_NUMBER: {
+        double value = strtod(text, &end);
+        if (end == text || *end || !isfinite(value) || value < option->min || value > option->max)
+            return cli_usage("--%s %s: not a number from %g to %g", option->name, text, option->min, option->max);
+        *(double *)field = value;
+        return EXIT_OK;
+    }
+    case OPTION_TEXT:
+    case OPTION_FILE: *(const char **)field = text; return EXIT_OK;
+    case OPTION_CHOICE: return parse_choice(option, text, (const char **)field);
+    case OPTION_STOP:
+        if (!*text) return cli_usage("--stop: the text is empty");
+        if (options->n_stop == OPTIONS_STOP_MAX) return cli_usage("--stop: more than %d texts", OPTIONS_STOP_MAX);
+        options->stop[options->n_stop++] = text;
+        return EXIT_OK;
+    }
+    return EXIT_USAGE;
+}
+
+static const struct option *find_long(const struct command *command, const char *name, size_t n)
+{
+    for (const struct option *option = option_table; option->name; option++)
+        if (option->commands & command->bit && strlen(option->name) == n && memcmp(option->name, name, n) == 0)
+            return option;
+    return NULL;
+}
+
+static const struct option *find_letter(const struct command *command, char letter)
+{
+    for (const struct option *option = option_table; option->name; option++)
+        if (option->commands & command->bit && option->letter && option->letter == letter) return option;
+    return NULL;
+}
+
+/* argv[*i] is an option: reads it and the value that belongs to it, "--name=value", "--name value", "-nvalue" or
+ * "-n value". */
+static int parse_option(const struct command *command, int argc, char **argv, int *i, struct options *options)
+{
+    const char *word = argv[*i], *value = NULL;
+    const struct option *option;
+    if (word[1] == '-') {
+        size_t n = strcspn(word + 2, "=");
+        option = find_long(command, word + 2, n);
+        if (word[2 + n] == '=') value = word + 2 + n + 1;
+    } else {
+        option = find_letter(command, word[1]);
+        if (word[1] && word[2]) value = word + 2;
+    }
+    if (!option) return unknown_option(command, word);
+    if (option->type == OPTION_FLAG) {
+        if (value) return cli_usage("--%s takes no value", option->name);
+    } else if (!value) {
+        if (*i + 1 >= argc) return cli_usage("--%s needs a value: %s", option->name, option->argument);
+        value = argv[++*i];
+    }
+    return parse_value(option, value, options);
+}
+
+int options_parse(const struct command *command, int argc, char **argv, struct options *options)
+{
+    int n_arguments = 0;
+    bool only_arguments = false;
+    for (int i = 0; i < argc; i++) {
+        if (!only_arguments && strcmp(argv[i], "--") == 0) {
+            only_arguments = true;
+        } else if (!only_arguments && argv[i][0] == '-' && argv[i][1]) {
+            int status = parse_option(command, argc, argv, &i, options);
+            if (status != EXIT_OK) return status;
+        } else {
+            if (n_arguments == command->n_arguments_max)
+                return cli_usage("%s: '%s' is one argument too many: see 'stile help %s'", command->name, argv[i],
+                                 command->name);
+            options->arguments[n_arguments++] = argv[i];
+        }
+    }
+    if (n_arguments < command->n_arguments_min && !options->help)
+        return cli_usage("%s needs %s: see 'stile help %s'", command->name, command->arguments, command->name);
+    return EXIT_OK;
+}
+
+const struct command *command_find(const char *name)
+{
+    for (const struct command *command = command_table; command->name; command++)
+        if (strcmp(command->name, name) == 0) return command;
+    const char *best = NULL;
+    size_t distance = SIZE_MAX;
+    for (const struct command *command = command_table; command->name; command++) {
+        size_t d = unlikeness(name, command->name);
+        if (d < distance) distance = d, best = command->name;
+    }
+    if (best && near_enough(distance, name))
+        cli_usage("no command '%s': did you mean '%s'?", name, best);
+    else
+        cli_usage("no command '%s': see 'stile help'", name);
+    return NULL;
+}

@@ -1,0 +1,77 @@
+/* options.h - the one table of options: parsing, --help, the man page, completion and the record of a run all read
+ * it, and the commands it belongs to.
+ */
+#ifndef STILE_CLI_OPTIONS_H
+#define STILE_CLI_OPTIONS_H
+
+#include "stile.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+enum { OPTIONS_STOP_MAX = 16 };
+
+/* What a command line asks for. Strings belong to argv. */
+struct options {
+    uint64_t start_ns;        /* when the program began (clock_ns) */
+    const char *arguments[2]; /* MODEL and TEXT, or COMMAND; NULL where not given */
+    bool help;
+    const char *prompt, *file, *system;
+    const char *stop[OPTIONS_STOP_MAX];
+    size_t n_stop;
+    int64_t n_tokens, n_ctx, n_threads, top_k, seed;
+    double temperature, top_p, min_p, repeat_penalty;
+    const char *kv, *isa;
+    bool raw, json, logits_hash, tensors, ids, man;
+    const char *completion;
+};
+
+enum option_type {
+    OPTION_FLAG,    /* bool */
+    OPTION_INTEGER, /* int64_t in min .. max */
+    OPTION_NUMBER,  /* double in min .. max, finite */
+    OPTION_TEXT,    /* const char * */
+    OPTION_FILE,    /* const char *, completed as a file name */
+    OPTION_CHOICE,  /* const char *, one of the words of `argument`, separated by | */
+    OPTION_STOP,    /* may repeat: the array stop */
+};
+
+enum { FOR_RUN = 1, FOR_INFO = 2, FOR_TOKENIZE = 4, FOR_HELP = 8, FOR_ALL = 15 };
+
+struct option {
+    const char *name; /* without the dashes */
+    char letter;      /* 0: none */
+    enum option_type type;
+    const char *argument; /* its name in help; NULL for a flag */
+    double min, max;
+    const char *fallback; /* the default in words; NULL: the value in options_defaults, "" nothing worth saying */
+    const char *help;     /* NULL: works, but is not listed */
+    unsigned commands;
+    size_t offset; /* in struct options */
+};
+extern const struct option option_table[]; /* ends with name NULL */
+
+struct command {
+    const char *name;
+    unsigned bit;          /* FOR_... */
+    const char *arguments; /* "MODEL [-p TEXT | -f FILE]" */
+    const char *summary;   /* one line */
+    const char *text;      /* paragraphs */
+    int n_arguments_min, n_arguments_max;
+    int (*run)(const struct options *options); /* returns the exit code */
+};
+extern const struct command command_table[]; /* ends with name NULL */
+/* NULL, after one line on stderr that names the nearest, when there is no such command. */
+const struct command *command_find(const char *name);
+
+struct options options_defaults(void);
+/* Reads what follows the command's name. Returns EXIT_OK, or EXIT_USAGE after one line on stderr. */
+int options_parse(const struct command *command, int argc, char **argv, struct options *options);
+
+/* Writes the value of an option ("0.8") or, for texts that were not given, "". */
+void option_format(const struct option *option, const struct options *options, char *out, size_t capacity);
+
+#endif
