@@ -12,12 +12,15 @@ static struct op *push(struct build *build, enum op_kind kind, enum value out, e
     return op;
 }
 
+/* n_heads: 0 for a whole row */
 static void push_norm(struct build *build, uint32_t layer, enum role role, enum value out, enum value in,
-                      uint32_t width)
+                      uint32_t n_heads)
 {
-    struct op *op = push(build, OP_NORM, out, in, in, width);
+    const struct weight *weight = model_weight(build->model, layer, role);
+    struct op *op = push(build, OP_NORM, out, in, in, (uint32_t)weight->cols * (n_heads > 0 ? n_heads : 1));
     op->layer = role < ROLE_LAYER_FIRST ? -1 : (int32_t)layer;
-    op->weight = model_weight(build->model, layer, role);
+    op->weight = weight;
+    op->n_heads = n_heads;
     op->factor = build->model->hparams.rms_eps;
 }
 
@@ -41,7 +44,7 @@ static void push_rope(struct build *build, uint32_t layer, enum value value, uin
 static void push_residual(struct build *build, uint32_t layer, enum role post_norm)
 {
     uint32_t d_model = build->model->hparams.d_model;
-    if (build->recipe->post_norms) push_norm(build, layer, post_norm, VALUE_Y, VALUE_Y, d_model);
+    if (build->recipe->post_norms) push_norm(build, layer, post_norm, VALUE_Y, VALUE_Y, 0);
     push(build, OP_ADD, VALUE_H, VALUE_H, VALUE_Y, d_model)->layer = (int32_t)layer;
 }
 
@@ -62,13 +65,13 @@ void build_attention(struct build *build, uint32_t layer, bool last)
     uint32_t window = hparams_layer_slides(h, layer) ? h->window : 0;
     int32_t l = (int32_t)layer;
 
-    push_norm(build, layer, ROLE_ATTN_NORM, VALUE_X, VALUE_H, h->d_model);
+    push_norm(build, layer, ROLE_ATTN_NORM, VALUE_X, VALUE_H, 0);
     push_matmul(build, l, &weights[ROLE_ATTN_Q], &weights[ROLE_ATTN_Q_BIAS], VALUE_Q, VALUE_X);
     push_matmul(build, l, &weights[ROLE_ATTN_K], &weights[ROLE_ATTN_K_BIAS], VALUE_K, VALUE_X);
     push_matmul(build, l, &weights[ROLE_ATTN_V], &weights[ROLE_ATTN_V_BIAS], VALUE_V, VALUE_X);
     if (build->recipe->qk_norm) {
-        push_norm(build, layer, ROLE_ATTN_Q_NORM, VALUE_Q, VALUE_Q, q_width);
-        push_norm(build, layer, ROLE_ATTN_K_NORM, VALUE_K, VALUE_K, kv_width);
+        push_norm(build, layer, ROLE_ATTN_Q_NORM, VALUE_Q, VALUE_Q, h->n_heads);
+        push_norm(build, layer, ROLE_ATTN_K_NORM, VALUE_K, VALUE_K, h->n_kv_heads);
     }
     push_rope(build, layer, VALUE_Q, h->n_heads);
     push_rope(build, layer, VALUE_K, h->n_kv_heads);
@@ -96,7 +99,7 @@ void build_dense_ffn(struct build *build, uint32_t layer)
     const struct weight *weights = build->model->layers[layer];
     int32_t l = (int32_t)layer;
 
-    push_norm(build, layer, ROLE_FFN_NORM, VALUE_X, VALUE_H, h->d_model);
+    push_norm(build, layer, ROLE_FFN_NORM, VALUE_X, VALUE_H, 0);
     push_matmul(build, l, &weights[ROLE_FFN_GATE], NULL, VALUE_GATE, VALUE_X);
     push_matmul(build, l, &weights[ROLE_FFN_UP], NULL, VALUE_UP, VALUE_X);
     struct op *op = push(build, OP_GLU, VALUE_GATE, VALUE_GATE, VALUE_UP, h->d_ff);
@@ -109,7 +112,7 @@ void build_dense_ffn(struct build *build, uint32_t layer)
 void build_logits(struct build *build)
 {
     const struct hparams *h = &build->model->hparams;
-    push_norm(build, 0, ROLE_OUTPUT_NORM, VALUE_X, VALUE_H, h->d_model);
+    push_norm(build, 0, ROLE_OUTPUT_NORM, VALUE_X, VALUE_H, 0);
     push_matmul(build, -1, model_output(build->model), NULL, VALUE_LOGITS, VALUE_X);
     if (h->final_softcap > 0)
         push(build, OP_SOFTCAP, VALUE_LOGITS, VALUE_LOGITS, VALUE_LOGITS, h->n_vocab)->factor = h->final_softcap;

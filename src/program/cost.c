@@ -10,7 +10,8 @@ static uint64_t positions_seen(const struct step_shape *shape, uint64_t n, uint3
 /* Pairs of a query and a position it sees, over the last n tokens of a step. */
 static uint64_t pairs_seen(const struct step_shape *shape, uint64_t n, uint32_t window)
 {
-    uint64_t end = shape->n_past + shape->n_tokens, begin = end - n; /* queries stand at [begin, end) and see 1 + their position */
+    uint64_t end = shape->n_past + shape->n_tokens,
+             begin = end - n; /* queries stand at [begin, end) and see 1 + their position */
     uint64_t full = window == 0 || end <= window ? end : begin < window ? window : begin;
     return (full - begin) * (full + begin + 1) / 2 + (end - full) * window;
 }

@@ -25,7 +25,7 @@ enum value {
 
 enum op_kind {
     OP_EMBED,     /* out = rows of weight by token id */
-    OP_NORM,      /* out = rms norm of in, in groups of weight->cols (one group, or one per head), by weight */
+    OP_NORM,      /* out = rms norm of in by weight; of each of n_heads heads where that is not 0 */
     OP_MATMUL,    /* out = weight * in + bias */
     OP_ROPE,      /* out = in, n_heads heads rotated by the angles of the token's position */
     OP_KV_WRITE,  /* appends in (keys) and in2 (values) to the layer's cache */
@@ -50,7 +50,7 @@ struct op {
     const struct weight *weight;
     const float *bias; /* (weight->rows) or NULL */
     uint32_t width;    /* elements per token of out */
-    uint32_t n_heads;  /* ROPE: heads of in; ATTENTION: query heads */
+    uint32_t n_heads;  /* ROPE: heads of in; ATTENTION: query heads; NORM: heads, 0: none */
     float factor;      /* SCALE, SOFTCAP; ATTENTION: of q . k; NORM: eps */
     uint32_t window;   /* KV_WRITE, ATTENTION: tokens seen; 0: all */
     bool local;        /* ROPE: angles of sliding layers */

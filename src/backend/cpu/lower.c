@@ -109,11 +109,10 @@ static void lower_matmul(struct lowering *l, const struct op *op)
 static void lower_norm(struct lowering *l, const struct op *op)
 {
     struct access accesses[2];
-    uint32_t n_groups = op->width / (uint32_t)op->weight->cols;
     struct step step = {.kind = STEP_OP, .op = op, .in_private = l->is_private[op->in]};
-    if (n_groups > 1) { /* heads */
+    if (op->n_heads > 0) {
         step.split = SPLIT_HEADS;
-        step.split_width = n_groups;
+        step.split_width = op->n_heads;
     } else {
         step.split = l->single ? SPLIT_PRIVATE : SPLIT_TOKENS;
         step.split_width = op->selected;

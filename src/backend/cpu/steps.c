@@ -90,7 +90,7 @@ static void run_embed(const struct context *c, const struct step *step)
 static void run_norm(const struct context *c, const struct step *step)
 {
     const struct op *op = step->op;
-    size_t cols = op->weight->cols, n_groups = op->width / cols, begin, end;
+    size_t cols = op->weight->cols, n_groups = op->n_heads > 0 ? op->n_heads : 1, begin, end;
     bool own = step->split == SPLIT_PRIVATE;
     if (step->split == SPLIT_HEADS)
         my_heads(c, step, &begin, &end);
