@@ -3,7 +3,7 @@
 #   make            build/stile, build/libstile.a, build/libstile.so   (needs no network)
 #   make help       the other targets
 #
-# CC, CFLAGS, BUILD (the folder), PREFIX, DESTDIR and PYTHON may be set on the command line.
+# CC, CFLAGS, BUILD (the folder), PREFIX, DESTDIR and PYTHON may be set on the command line; V=1 shows the commands.
 
 CC ?= cc
 CFLAGS ?= -O2 -g
@@ -55,6 +55,9 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuz
 GOLDEN_STAMPS := $(patsubst tests/golden/make_%.py,$(GOLDEN)/%.stamp,\
                    $(wildcard $(patsubst %,tests/golden/make_%.py,format tokenizer chat models)))
 
+# A line for each file instead of its command.
+quiet = $(if $(V),,@echo '  $(1)  $@';)
+
 .PHONY: all demo check check-fuzz tests golden fuzzers format install uninstall clean help FORCE
 .SECONDARY: # keep objects that only pattern rules name
 
@@ -85,21 +88,21 @@ check:
 # Everything depends on the flags it was built with.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS)' > $@
+	@echo '$(CC) $(CFLAGS) $(FUZZ)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(FUZZ)' > $@
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ISA) $(DEFINES) -c $< -o $@
+	$(call quiet,cc  )$(CC) $(ALL_CFLAGS) $(ISA) $(DEFINES) -c $< -o $@
 
 $(BUILD)/libstile.a: $(LIB_OBJECTS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call quiet,ar  )$(AR) rcs $@ $^
 
 $(BUILD)/libstile.so: $(LIB_OBJECTS)
-	$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME) $^ $(LIBS) -o $@
+	$(call quiet,link)$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME) $^ $(LIBS) -o $@
 
 $(BUILD)/stile: $(CLI_OBJECTS) $(BUILD)/libstile.a
-	$(CC) $(CFLAGS) $^ $(LIBS) $$(pkg-config --libs libedit) -o $@
+	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) $$(pkg-config --libs libedit) -o $@
 
 $(BUILD)/stile.1: $(BUILD)/stile
 	$< help --man > $@
@@ -110,10 +113,10 @@ tests: $(TESTS) $(BUILD)/kernel_check $(patsubst tests/%.c,$(BUILD)/tests/%,$(wi
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -lcmocka -o $@
 
 $(BUILD)/kernel_check: $(CHECK_OBJECTS) $(BUILD)/libstile.a
-	$(CC) $(CFLAGS) $^ $(LIBS) -o $@
+	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -o $@
 
 # Without FUZZ_MAIN these are libFuzzer targets, with it programs that run a fixed seed.
 fuzzers: $(FUZZERS)
@@ -121,7 +124,7 @@ fuzzers: $(FUZZERS)
 $(BUILD)/obj/tests/fuzz/%.o: DEFINES := $(FUZZ)
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(FUZZ_LINK) $^ $(LIBS) -o $@
+	$(call quiet,link)$(CC) $(CFLAGS) $(FUZZ_LINK) $^ $(LIBS) -o $@
 
 FUZZ_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
               -fno-sanitize-recover=all

@@ -17,14 +17,14 @@
 #include <wchar.h>
 
 const struct chat_command chat_commands[] = {
-    {"/help", "", "this list"},
-    {"/clear", "", "forget the conversation (the system message stays)"},
-    {"/stats", "", "what the last reply cost, and how full the context is"},
-    {"/save", "FILE", "write the conversation to FILE as JSON"},
-    {"\\", "", "at the end of a line: the message goes on in the next one"},
-    {"Ctrl-C", "", "stop the reply; at the prompt: drop the line, a second time leave"},
-    {"Ctrl-D", "", "leave"},
-    {NULL, NULL, NULL},
+    {"/help", "this list"},
+    {"/clear", "forget the conversation (the system message stays)"},
+    {"/stats", "what the last reply cost, and how full the context is"},
+    {"/save FILE", "write the conversation to FILE as JSON"},
+    {"\\", "at the end of a line: the message goes on in the next one"},
+    {"Ctrl-C", "stop the reply; at the prompt: drop the line, a second time leave"},
+    {"Ctrl-D", "leave"},
+    {NULL, NULL},
 };
 
 enum { HISTORY_LINES = 1000 };
@@ -187,7 +187,7 @@ static void show_stats(struct chat *chat)
 static void show_help(void)
 {
     for (const struct chat_command *command = chat_commands; command->name; command++) {
-        int n = printf("  %s %s", command->name, command->argument);
+        int n = printf("  %s", command->name);
         printf("%*s%s\n", n < 16 ? 16 - n : 1, "", command->help);
     }
 }
@@ -220,8 +220,8 @@ static void answer(struct chat *chat, const struct buffer *message)
     }
     int status = reply_conversation(engine, chat->options, chat->conversation, true);
     if (status == EXIT_INTERRUPTED) printf("(stopped)\n");
-    /* What was said counts, also when it was stopped; a turn that failed did not happen. */
-    if (engine->result.n_prompt_tokens == 0 ||
+    /* What was said counts, also when it was stopped; a turn that failed or was stopped before that did not happen. */
+    if (status == EXIT_FAILED || (status == EXIT_INTERRUPTED && engine->text.n == 0) ||
         conversation_add(chat->conversation, "assistant", engine->text.data, engine->text.n) != 0)
         conversation_drop(chat->conversation);
 }

@@ -6,7 +6,7 @@
 
 /* The /commands, for the loop, /help and the man page; ends with name NULL. */
 struct chat_command {
-    const char *name, *argument, *help;
+    const char *name, *help;
 };
 extern const struct chat_command chat_commands[];
 

@@ -147,7 +147,8 @@ void help_man(void)
     }
     printf(".SH IN A CHAT\n");
     for (const struct chat_command *command = chat_commands; command->name; command++) {
-        printf(".TP\n\\fB%s\\fR \\fI%s\\fR\n", command->name, command->argument);
+        printf(".TP\n.B ");
+        man_text(command->name);
         man_text(command->help);
     }
     fputs(tail, stdout);
@@ -216,7 +217,7 @@ static void completion_zsh(void)
         for (const struct option *option = option_table; option->name; option++) {
             if (!is_listed(option, command)) continue;
             printf("            '%s--%s[", option->type == OPTION_STOP ? "*" : "", option->name);
-            print_single_quoted(option->name);
+            print_single_quoted(option->help);
             printf("]");
             if (option->type == OPTION_FILE)
                 printf(":file:_files");

@@ -122,7 +122,7 @@ static size_t unlikeness(const char *typed, const char *word)
 
 static bool near_enough(size_t distance, const char *typed)
 {
-    return distance <= (strlen(typed) < 5 ? 1 : 2);
+    return distance <= (strlen(typed) < 4 ? 1 : 2);
 }
 
 static int unknown_option(const struct command *command, const char *typed)

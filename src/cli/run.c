@@ -47,7 +47,7 @@ static int answer(struct engine *engine, const struct options *options, const st
         json_decref(conversation);
     }
     /* A stopped reply has its figures too, one that failed has none. */
-    if (status == EXIT_FAILED || engine->result.n_prompt_tokens == 0) return status;
+    if (status == EXIT_FAILED) return status;
     if (options->json) {
         json_show(stats_json(engine, options));
     } else {

@@ -103,15 +103,10 @@ static json_t *record(const struct options *options)
 json_t *stats_json(const struct engine *engine, const struct options *options)
 {
     const struct stile_generation *result = &engine->result;
-    const int32_t *context = stile_context_tokens(engine->session);
-    uint32_t n_used = stile_context_used(engine->session);
     struct stats stats = gather(engine);
-    json_t *tokens = json_array(), *object;
-    for (uint32_t i = result->n_prompt_tokens; i < n_used; i++)
-        json_array_append_new(tokens, json_integer(context[i]));
-    object = json_pack("{s:o, s:o, s:s, s:I, s:I}", "text", json_text(engine->text.data, engine->text.n), "tokens",
-                       tokens, "finish", finish_name(result->finish), "prompt_tokens",
-                       (json_int_t)result->n_prompt_tokens, "reply_tokens", (json_int_t)result->n_tokens);
+    json_t *object = json_pack("{s:o, s:s, s:I, s:I}", "text", json_text(engine->text.data, engine->text.n), "finish",
+                               finish_name(result->finish), "prompt_tokens", (json_int_t)result->n_prompt_tokens,
+                               "reply_tokens", (json_int_t)result->n_tokens);
     json_object_set_new(
         object, "load_ms",
         json_pack("{s:f, s:f, s:f}", "open", stats.open_ms, "map", stats.map_ms, "ready", stats.ready_ms));
