@@ -19,6 +19,8 @@ struct tokens {
     size_t capacity;
 };
 void tokens_free(struct tokens *tokens);
+/* False when memory is out. */
+bool tokens_add(struct tokens *tokens, int32_t id);
 
 /* Reads tokenizer.ggml.* keys. The gguf may be closed afterwards. */
 int tokenizer_create(struct tokenizer **tokenizer, const struct gguf *gguf, struct stile_error *error);
