@@ -111,7 +111,7 @@ int gguf_get_string(const struct gguf *gguf, const char *key, const char **value
 {
     const struct gguf_file *file = &gguf->private->files[0];
     const struct gguf_kv *kv = gguf_find(gguf, key);
-    struct gguf_string string;
+    struct gguf_string string = {0};
     if (!kv) return 0;
     if (kv->type != GGUF_STRING) return fail_type(file, kv, "string", error);
     struct gguf_strings strings = gguf_strings(kv);
