@@ -72,8 +72,7 @@ static int parse_value(struct gguf_reader *reader, struct gguf_kv *kv, struct st
     if (code != 0) return code;
     uint64_t begin = reader->at;
     if (kv->element == GGUF_STRING) {
-        for (uint64_t i = 0; code == 0 && i < kv->n; i++)
-            code = gguf_reader_skip_string(reader, error);
+        code = gguf_reader_skip_strings(reader, kv->n, error);
     } else {
         /* cannot overflow: the count fits the file */
         uint64_t size_bytes = kv->n * gguf_type_bytes(kv->element);

@@ -21,7 +21,7 @@ enum {
     GGUF_ALIGNMENT_MIN = 8, /* so that numbers in the data are aligned for the processor */
 
     GGUF_ALIGNMENT_MAX = 1 << 20,
-    GGUF_METADATA_BYTES_MAX = 1 << 28,
+    GGUF_METADATA_BYTES_MAX = 1 << 26,
     GGUF_KV_MAX = 1 << 16,
     GGUF_TENSORS_MAX = 1 << 18,
     GGUF_SHARDS_MAX = 1024,
@@ -84,8 +84,8 @@ int gguf_reader_count(struct gguf_reader *reader, const char *what, uint64_t byt
 /* A string of 1..max bytes without NUL inside, copied into the arena. */
 int gguf_reader_name(struct gguf_reader *reader, const char *what, uint64_t max, struct arena *arena, const char **name,
                      struct stile_error *error);
-/* Passes over a string. */
-int gguf_reader_skip_string(struct gguf_reader *reader, struct stile_error *error);
+/* Passes over n strings. */
+int gguf_reader_skip_strings(struct gguf_reader *reader, uint64_t n, struct stile_error *error);
 
 /* Room for one more item in two arrays that grow together; `n_max` bounds the growth. */
 int gguf_grow(void **items, size_t item_bytes, uint64_t **offsets, size_t n, size_t *capacity, size_t n_max,

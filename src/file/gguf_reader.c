@@ -117,13 +117,24 @@ int gguf_reader_name(struct gguf_reader *reader, const char *what, uint64_t max,
     return 0;
 }
 
-int gguf_reader_skip_string(struct gguf_reader *reader, struct stile_error *error)
+int gguf_reader_skip_strings(struct gguf_reader *reader, uint64_t n, struct stile_error *error)
 {
-    uint64_t n;
-    int code = gguf_reader_count(reader, "string length", 1, GGUF_STRING_BYTES_MAX, &n, error);
-    if (code == 0) code = gguf_reader_need(reader, n, "string", error);
-    if (code == 0) reader->at += n;
-    return code;
+    for (uint64_t i = 0; i < n; i++) {
+        /* the short way, for vocabularies: length and bytes were both read already */
+        if (reader->n_bytes - reader->at >= 8) {
+            uint64_t length = load_u64(reader->bytes + reader->at);
+            if (length <= reader->n_bytes - reader->at - 8) {
+                reader->at += 8 + length;
+                continue;
+            }
+        }
+        uint64_t length;
+        int code = gguf_reader_count(reader, "string length", 1, GGUF_STRING_BYTES_MAX, &length, error);
+        if (code == 0) code = gguf_reader_need(reader, length, "string", error);
+        if (code != 0) return code;
+        reader->at += length;
+    }
+    return 0;
 }
 
 int gguf_grow(void **items, size_t item_bytes, uint64_t **offsets, size_t n, size_t *capacity, size_t n_max,
