@@ -111,6 +111,7 @@ $(BUILD)/stile.1: $(BUILD)/stile
 
 tests: $(TESTS) $(BUILD)/kernel_check $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/make_hostile.c))
 
+$(BUILD)/obj/tests/%.o: DEFINES := -Itests $(FUZZ)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 	@mkdir -p $(@D)
 	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -lcmocka -o $@
@@ -118,10 +119,9 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 $(BUILD)/kernel_check: $(CHECK_OBJECTS) $(BUILD)/libstile.a
 	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -o $@
 
-# Without FUZZ_MAIN these are libFuzzer targets, with it programs that run a fixed seed.
+# FUZZ=-DFUZZ_MAIN makes programs that run a fixed seed; without it they are libFuzzer targets.
 fuzzers: $(FUZZERS)
 
-$(BUILD)/obj/tests/fuzz/%.o: DEFINES := $(FUZZ)
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 	@mkdir -p $(@D)
 	$(call quiet,link)$(CC) $(CFLAGS) $(FUZZ_LINK) $^ $(LIBS) -o $@
