@@ -9,16 +9,41 @@
 #include <pthread.h>
 #include <string.h>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 static bool always(void)
 {
     return true;
 }
+
+#ifdef __x86_64__
+/* Both ask the processor and whether the operating system keeps the wide registers. */
+static bool runs_avx2(void)
+{
+    unsigned a, b, c, d;
+    bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool runs_avx512(void)
+{
+    return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
 
 /* Best first. */
 static const struct {
     const struct kernel_table *table;
     bool (*runs)(void);
 } tables[] = {
+#ifdef __x86_64__
+    {&kernel_table_avx512, runs_avx512},
+    {&kernel_table_avx2, runs_avx2},
+#endif
     {&kernel_table_scalar, always},
 };
 

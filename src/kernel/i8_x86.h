@@ -1,0 +1,271 @@
+/* i8_x86.h - the integer vocabulary of 32 codes in one AVX2 register; shared by the AVX2 and AVX-512 tables.
+ *
+ * The words, the same for each instruction set:
+ *   i8x32       32 codes; load, store, set1, add, or
+ *     nibbles       16 bytes -> the low nibbles, then the high ones
+ *     nibbles8      the same for each 8 of 16 bytes (NVFP4)
+ *     fields        (each byte >> shift) & mask
+ *     shift_left    each byte << n, which must not lose bits
+ *     lookup        table[code], codes 0..15
+ *     bits          `value` where bit i is set, else 0
+ *   i32x8       partial sums: which products a lane holds is private, until one of these
+ *     sum           of all lanes
+ *     sums8         lane b is the sum of p[b]
+ *     half_sums8    the same for the first 16 codes and for the last 16
+ *     from_pairs    lane b = sums[2b] * first + sums[2b+1] * second
+ *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_u8_doubled
+ *   i8_scales   the same, arranged for i8_dot_scaled
+ *   i8_dot_u, i8_dot_s      codes (u: 0..127, s: signed) times activations; s gives the products of code + I8_OFFSET_S,
+ *                           which the caller corrects
+ *   i8_dot_scaled_u, _s     acc + scales[2j] * (first 16 products) + scales[2j+1] * (last 16), no offset
+ *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
+ *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16, load_ue4m3_half, load_e8m0_half
+ */
+#ifndef STILE_KERNEL_I8_X86_H
+#define STILE_KERNEL_I8_X86_H
+
+#include "base/bytes.h"
+#include "kernel/f32x8_avx2.h"
+
+#define I8_INLINE static inline __attribute__((always_inline))
+
+typedef __m256i i8x32;
+typedef __m256i i32x8;
+typedef __m256i i16x16;
+typedef __m256i i8_scales;
+
+I8_INLINE i8x32 i8x32_load(const void *p)
+{
+    return _mm256_loadu_si256(p);
+}
+
+I8_INLINE void i8x32_store(void *p, i8x32 v)
+{
+    _mm256_storeu_si256(p, v);
+}
+
+I8_INLINE i8x32 i8x32_set1(int x)
+{
+    return _mm256_set1_epi8((char)x);
+}
+
+I8_INLINE i8x32 i8x32_add(i8x32 a, i8x32 b)
+{
+    return _mm256_add_epi8(a, b);
+}
+
+I8_INLINE i8x32 i8x32_or(i8x32 a, i8x32 b)
+{
+    return _mm256_or_si256(a, b);
+}
+
+I8_INLINE i8x32 i8x32_nibbles(const void *p)
+{
+    __m128i x = _mm_loadu_si128(p);
+    __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1);
+    return _mm256_and_si256(both, _mm256_set1_epi8(15));
+}
+
+I8_INLINE i8x32 i8x32_nibbles8(const void *p)
+{
+    return _mm256_permute4x64_epi64(i8x32_nibbles(p), 0xd8);
+}
+
+I8_INLINE i8x32 i8x32_fields(i8x32 v, int shift, int mask)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(v, shift), _mm256_set1_epi8((char)mask));
+}
+
+I8_INLINE i8x32 i8x32_shift_left(i8x32 v, int n)
+{
+    return _mm256_slli_epi16(v, n);
+}
+
+I8_INLINE i8x32 i8x32_lookup(i8x32 codes, const int8_t table[16])
+{
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table)), codes);
+}
+
+I8_INLINE i8x32 i8x32_bits(uint32_t bits, int value)
+{
+    const __m256i byte_of = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201);
+    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), byte_of), bit_of);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(x, bit_of), _mm256_set1_epi8((char)value));
+}
+
+I8_INLINE i32x8 i32x8_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+
+I8_INLINE i32x8 i32x8_add(i32x8 a, i32x8 b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
+I8_INLINE int i32x8_sum(i32x8 v)
+{
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    x = _mm_add_epi32(x, _mm_unpackhi_epi64(x, x));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 1)));
+}
+
+I8_INLINE void i32x8_half_sums8(const i32x8 p[8], i32x8 *first, i32x8 *last)
+{
+    /* 0..3 | 0..3: sums of the halves of the first four, then of the last four */
+    __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(p[0], p[1]), _mm256_hadd_epi32(p[2], p[3]));
+    __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(p[4], p[5]), _mm256_hadd_epi32(p[6], p[7]));
+    *first = _mm256_permute2x128_si256(a, b, 0x20);
+    *last = _mm256_permute2x128_si256(a, b, 0x31);
+}
+
+I8_INLINE i32x8 i32x8_sums8(const i32x8 p[8])
+{
+    i32x8 first, last;
+    i32x8_half_sums8(p, &first, &last);
+    return _mm256_add_epi32(first, last);
+}
+
+I8_INLINE i32x8 i32x8_from_pairs(const int16_t sums[16], int first, int second)
+{
+    return _mm256_madd_epi16(_mm256_loadu_si256((const void *)sums),
+                             _mm256_set1_epi32((int)((uint32_t)second << 16 | ((uint32_t)first & 0xffffu))));
+}
+
+I8_INLINE i16x16 i16x16_load(const int16_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+
+I8_INLINE void i16x16_store(int16_t *p, i16x16 v)
+{
+    _mm256_storeu_si256((void *)p, v);
+}
+
+I8_INLINE i16x16 i16x16_from_s8(const void *p)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(p));
+}
+
+I8_INLINE i16x16 i16x16_from_u8_doubled(uint64_t eight)
+{
+    __m128i x = _mm_cvtsi64_si128((long long)eight);
+    return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, x));
+}
+
+/* Even ones in the low half, odd ones in the high half. */
+I8_INLINE i8_scales i8_scales_from(i16x16 v)
+{
+    const __m256i order = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0f0e0b0a07060302, 0x0d0c090805040100));
+    return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(v, order), 0xd8);
+}
+
+/* 16 bits number j of each half, in all places of that half */
+I8_INLINE __m256i i8_scale_pair(i8_scales scales, int j)
+{
+    return _mm256_shuffle_epi8(scales, _mm256_set1_epi16((short)(2 * j | (2 * j + 1) << 8)));
+}
+
+I8_INLINE i32x8 i8_scaled_sums(i32x8 acc, i16x16 scales, const int16_t sums[16], int factor)
+{
+    __m256i pairs = _mm256_madd_epi16(scales, _mm256_loadu_si256((const void *)sums));
+    return _mm256_add_epi32(acc, factor == 1 ? pairs : _mm256_mullo_epi32(pairs, _mm256_set1_epi32(factor)));
+}
+
+I8_INLINE f32x8 f32x8_from_i32(i32x8 v)
+{
+    return _mm256_cvtepi32_ps(v);
+}
+
+I8_INLINE f32x8 f32x8_from_bits(i8x32 v)
+{
+    return _mm256_castsi256_ps(v);
+}
+
+I8_INLINE void f32x8_store_bits(void *p, f32x8 v)
+{
+    _mm256_storeu_si256(p, _mm256_castps_si256(v));
+}
+
+/* An 8 x 8 matrix of 32-bit words, rows to columns. */
+I8_INLINE void f32x8_transpose(f32x8 v[8])
+{
+    __m256 a0 = _mm256_unpacklo_ps(v[0], v[1]), a1 = _mm256_unpackhi_ps(v[0], v[1]);
+    __m256 a2 = _mm256_unpacklo_ps(v[2], v[3]), a3 = _mm256_unpackhi_ps(v[2], v[3]);
+    __m256 a4 = _mm256_unpacklo_ps(v[4], v[5]), a5 = _mm256_unpackhi_ps(v[4], v[5]);
+    __m256 a6 = _mm256_unpacklo_ps(v[6], v[7]), a7 = _mm256_unpackhi_ps(v[6], v[7]);
+    __m256 b0 = _mm256_shuffle_ps(a0, a2, 0x44), b1 = _mm256_shuffle_ps(a0, a2, 0xee);
+    __m256 b2 = _mm256_shuffle_ps(a1, a3, 0x44), b3 = _mm256_shuffle_ps(a1, a3, 0xee);
+    __m256 b4 = _mm256_shuffle_ps(a4, a6, 0x44), b5 = _mm256_shuffle_ps(a4, a6, 0xee);
+    __m256 b6 = _mm256_shuffle_ps(a5, a7, 0x44), b7 = _mm256_shuffle_ps(a5, a7, 0xee);
+    v[0] = _mm256_permute2f128_ps(b0, b4, 0x20);
+    v[1] = _mm256_permute2f128_ps(b1, b5, 0x20);
+    v[2] = _mm256_permute2f128_ps(b2, b6, 0x20);
+    v[3] = _mm256_permute2f128_ps(b3, b7, 0x20);
+    v[4] = _mm256_permute2f128_ps(b0, b4, 0x31);
+    v[5] = _mm256_permute2f128_ps(b1, b5, 0x31);
+    v[6] = _mm256_permute2f128_ps(b2, b6, 0x31);
+    v[7] = _mm256_permute2f128_ps(b3, b7, 0x31);
+}
+
+I8_INLINE float half_at(const void *p)
+{
+    return _cvtsh_ss(load_u16(p));
+}
+
+/* Halves `stride` bytes apart. */
+I8_INLINE f32x8 f32x8_gather_f16(const uint8_t *p, size_t stride)
+{
+    __m128i h = _mm_cvtsi32_si128(load_u16(p));
+    h = _mm_insert_epi16(h, load_u16(p + stride), 1);
+    h = _mm_insert_epi16(h, load_u16(p + 2 * stride), 2);
+    h = _mm_insert_epi16(h, load_u16(p + 3 * stride), 3);
+    h = _mm_insert_epi16(h, load_u16(p + 4 * stride), 4);
+    h = _mm_insert_epi16(h, load_u16(p + 5 * stride), 5);
+    h = _mm_insert_epi16(h, load_u16(p + 6 * stride), 6);
+    h = _mm_insert_epi16(h, load_u16(p + 7 * stride), 7);
+    return _mm256_cvtph_ps(h);
+}
+
+/* Half of f32_from_ue4m3 of eight bytes: the exponent's bias is moved by a multiplication, exact for subnormals too. */
+I8_INLINE f32x8 f32x8_load_ue4m3_half(const uint8_t *p)
+{
+    __m256i e = _mm256_and_si256(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p)), _mm256_set1_epi32(0x7f));
+    e = _mm256_andnot_si256(_mm256_cmpeq_epi32(e, _mm256_set1_epi32(0x7f)), e);
+    return _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(e, 20)), _mm256_set1_ps(0x1p119f));
+}
+
+/* Half of f32_from_e8m0 of eight bytes. */
+I8_INLINE f32x8 f32x8_load_e8m0_half(const uint8_t *p)
+{
+    __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p));
+    __m256i smallest = _mm256_and_si256(_mm256_cmpeq_epi32(e, _mm256_setzero_si256()), _mm256_set1_epi32(0x400000));
+    __m256i bits = _mm256_or_si256(_mm256_slli_epi32(e, 23), smallest);
+    return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));
+}
+
+/* ---- quantizing -------------------------------------------------------------------------------- */
+
+I8_INLINE uint32_t i8_amax_bits(const float *x, size_t n)
+{
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+    __m256i amax = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i += 8)
+        amax = _mm256_max_epu32(amax, _mm256_and_si256(_mm256_loadu_si256((const void *)(x + i)), magnitude));
+    __m128i m = _mm_max_epu32(_mm256_castsi256_si128(amax), _mm256_extracti128_si256(amax, 1));
+    m = _mm_max_epu32(m, _mm_unpackhi_epi64(m, m));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(m, _mm_shuffle_epi32(m, 1)));
+}
+
+I8_INLINE int i8_codes(const float *x, float factor, int8_t *q)
+{
+    __m256 f = _mm256_set1_ps(factor);
+    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), f));
+    __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), f));
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+    _mm_storeu_si128((void *)q, _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+    return i32x8_sum(_mm256_add_epi32(a, b));
+}
+
+#endif

@@ -1,0 +1,28 @@
+/* matmul.inc.h - quantize and matmul of a vector instruction set, written once over its vocabulary.
+ *
+ * Included by avx2.c, avx512.c, neon.c after f32x8_<isa>.h and i8_<isa>.h. Three ways through: float weights; one
+ * token, where reading the weights is the limit; several tokens, where the arithmetic is.
+ */
+#include "kernel/act.h"
+#include "kernel/unpack.h"
+
+#include <math.h>
+#include <stddef.h>
+
+#include "kernel/quantize.inc.h"
+#include "kernel/unpack_codes.inc.h"
+
+#include "kernel/matmul_row.inc.h"
+#include "kernel/matmul_tile.inc.h"
+
+#include "kernel/matmul_float.inc.h"
+
+static void matmul(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
+{
+    if (unpack_table[job->format].class == UNPACK_FLOAT)
+        matmul_floats(job, row_begin, row_end);
+    else if (job->n_tokens == 1)
+        matmul_rows(job, row_begin, row_end, scratch);
+    else
+        matmul_tiles(job, row_begin, row_end, scratch);
+}

@@ -1,0 +1,345 @@
+/* matmul_tile.inc.h - products of block formats for several tokens: rows unpacked once, swept by all of them.
+ *
+ * TILE_ROWS rows are unpacked 256 elements at a time (in scratch, so that they stay in the first-level cache) and
+ * interleaved so that a vector holds 4 consecutive elements of each row. Then every token, TILE_COLUMNS at once, runs
+ * over them: one lane is one row, so the chain of sums in kernel.h is simply the order of the instructions. Between
+ * pieces the sums rest in the outputs. Rows and columns past the end repeat the last one and are not stored.
+ */
+
+struct tile {
+    _Alignas(64) struct unpacked rows[TILE_ROWS];
+    _Alignas(64) uint8_t codes[UNPACK_PIECE * TILE_ROWS];
+    float d[UNPACK_PIECE / 16][TILE_ROWS], m[UNPACK_PIECE / 32][TILE_ROWS];
+    float super_d[TILE_ROWS], super_min[TILE_ROWS];
+    int32_t pairs[UNPACK_PIECE / 32][TILE_ROWS];  /* two 16-bit numbers for each 32 elements: minimums, or the
+                                                     scales for the correction of the offset */
+    int32_t scales[UNPACK_PIECE / 16][TILE_ROWS]; /* see tile_scale */
+};
+
+/* A tile within a product. */
+struct tile_place {
+    const struct kernel_matmul *job;
+    const struct tile *tile;
+    size_t row, n_rows;
+    size_t begin, n; /* elements */
+    int offset;      /* of the codes in the tile */
+};
+
+enum { TILE_QUAD = 4 * TILE_ROWS /* bytes of 4 elements of all rows */ };
+
+/* 32 bytes of each row, at `from` in its struct, become eight vectors of TILE_QUAD bytes. */
+I8_INLINE void tile_interleave(struct tile *tile, size_t from, void *to, int add)
+{
+    i8x32 added = i8x32_set1(add);
+    for (size_t group = 0; group < TILE_ROWS / 8; group++) {
+        f32x8 v[8];
+#pragma GCC unroll 8
+        for (size_t r = 0; r < 8; r++) {
+            const uint8_t *row = (const uint8_t *)&tile->rows[8 * group + r];
+            v[r] = f32x8_from_bits(i8x32_add(i8x32_load(row + from), added));
+        }
+        f32x8_transpose(v);
+#pragma GCC unroll 8
+        for (size_t j = 0; j < 8; j++)
+            f32x8_store_bits((uint8_t *)to + TILE_QUAD * j + 32 * group, v[j]);
+    }
+}
+
+static void tile_fill_super(struct tile *tile, bool has_min, int offset)
+{
+    tile_interleave(tile, offsetof(struct unpacked, scales), tile->pairs, 0);
+    for (size_t p = 0; p < UNPACK_PIECE / 32; p++) {
+        tile_i pairs = tile_i_load(tile->pairs[p]);
+        tile_i_store(tile->scales[2 * p], tile_scale(pairs, 0));
+        tile_i_store(tile->scales[2 * p + 1], tile_scale(pairs, 1));
+        if (offset) tile_i_store(tile->pairs[p], tile_pairs_times(pairs, -offset));
+    }
+    if (has_min) tile_interleave(tile, offsetof(struct unpacked, mins), tile->pairs, 0);
+    for (size_t r = 0; r < TILE_ROWS; r++) {
+        tile->super_d[r] = tile->rows[r].super_d;
+        tile->super_min[r] = tile->rows[r].super_min;
+    }
+}
+
+static void tile_fill(const struct tile_place *place, struct tile *tile)
+{
+    const struct kernel_matmul *job = place->job;
+    const struct format_info *info = format_info(job->format);
+    const struct unpack_format *format = &unpack_table[job->format];
+    bool fast = unpack_fast[job->format] != NULL;
+    size_t skip = place->begin / info->block_elements * info->block_bytes;
+    for (size_t r = 0; r < TILE_ROWS; r++) {
+        size_t row = place->row + (r < place->n_rows ? r : place->n_rows - 1);
+        const uint8_t *blocks = (const uint8_t *)job->weights + row * job->row_bytes + skip;
+        (fast ? unpack_fast[job->format] : format->unpack)(blocks, place->n, &tile->rows[r]);
+    }
+    int add = fast && format->max <= 127 ? 0 : place->offset;
+    for (size_t i = 0; i < place->n; i += 32)
+        tile_interleave(tile, offsetof(struct unpacked, codes) + i, tile->codes + i * TILE_ROWS, add);
+    if (format->class == UNPACK_S256) {
+        tile_fill_super(tile, format->has_min, place->offset);
+        return;
+    }
+    tile_interleave(tile, offsetof(struct unpacked, d), tile->d[0], 0);
+    if (format->class == UNPACK_NVFP4) tile_interleave(tile, offsetof(struct unpacked, d) + 32, tile->d[8], 0);
+    if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, m), tile->m[0], 0);
+}
+
+/* ---- sweeps ------------------------------------------------------------------------------------ */
+
+/* TILE_COLUMNS tokens from `first` on. */
+struct tile_columns {
+    size_t first, n;
+    struct act_row a[TILE_COLUMNS];
+    const int8_t *q[TILE_COLUMNS];
+    tile_f acc[TILE_COLUMNS];
+};
+
+I8_INLINE void columns_begin(const struct tile_place *place, enum kernel_act act, size_t first,
+                             struct tile_columns *columns)
+{
+    const struct kernel_matmul *job = place->job;
+    columns->first = first;
+    columns->n = job->n_tokens - first < TILE_COLUMNS ? job->n_tokens - first : TILE_COLUMNS;
+#pragma GCC unroll 4
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        size_t t = first + (c < columns->n ? c : columns->n - 1);
+        const float *out = job->out + t * job->out_stride + place->row;
+        columns->a[c] = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
+        columns->q[c] = columns->a[c].q + place->begin;
+        if (place->begin == 0)
+            columns->acc[c] = tile_f_zero();
+        else
+            columns->acc[c] = place->n_rows == TILE_ROWS ? tile_f_load(out) : tile_f_load_n(out, place->n_rows);
+    }
+}
+
+I8_INLINE void columns_end(const struct tile_place *place, struct tile_columns *columns)
+{
+    const struct kernel_matmul *job = place->job;
+    bool last = place->begin + place->n == job->k;
+    size_t n_rows = place->n_rows;
+#pragma GCC unroll 4
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        if (c >= columns->n) break;
+        float *out = job->out + (columns->first + c) * job->out_stride + place->row;
+        tile_f y = columns->acc[c];
+        if (last && job->scale != 1.0f) y = tile_f_mul(y, tile_f_set1(job->scale));
+        if (last && job->bias) y = tile_f_add(y, tile_f_load_n(job->bias + place->row, n_rows));
+        if (n_rows == TILE_ROWS)
+            tile_f_store(out, y);
+        else
+            tile_f_store_n(out, y, n_rows);
+    }
+}
+
+/* Two 16-bit factors for tile_pairs. */
+I8_INLINE tile_i tile_two(int first, int second)
+{
+    return tile_i_set1((int)((uint32_t)second << 16 | ((uint32_t)first & 0xffffu)));
+}
+
+I8_INLINE void sweep_b32(const struct tile_place *place, int max, bool has_min)
+{
+    const struct tile *tile = place->tile;
+    bool correct = !has_min && (max <= 127 || I8_OFFSET_S != 0);
+    tile_i minus_offset = tile_two(-place->offset, -place->offset);
+    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
+        struct tile_columns columns;
+        columns_begin(place, ACT_Q8_32, t, &columns);
+        for (size_t b = 0; b < place->n / 32; b++) {
+            size_t at = place->begin / 32 + b;
+            const int8_t *q[TILE_COLUMNS];
+            tile_i sum[TILE_COLUMNS];
+#pragma GCC unroll 4
+            for (size_t c = 0; c < TILE_COLUMNS; c++) {
+                q[c] = columns.q[c] + 32 * b;
+                sum[c] = tile_i_zero();
+                if (correct) sum[c] = tile_pairs(sum[c], minus_offset, load_u32(columns.a[c].sums + 2 * at));
+            }
+            tile_dot(sum, tile->codes + 32 * TILE_ROWS * b, q, 8, max);
+            tile_f d = tile_f_load(tile->d[b]);
+#pragma GCC unroll 4
+            for (size_t c = 0; c < TILE_COLUMNS; c++) {
+                tile_f scale = tile_f_mul(d, tile_f_set1(columns.a[c].d[at]));
+                columns.acc[c] = tile_f_fma(scale, tile_f_from(sum[c]), columns.acc[c]);
+            }
+            if (!has_min) continue;
+            tile_f m = tile_f_load(tile->m[b]);
+#pragma GCC unroll 4
+            for (size_t c = 0; c < TILE_COLUMNS; c++)
+                columns.acc[c] = tile_f_fma(m, tile_f_set1(columns.a[c].s[at]), columns.acc[c]);
+        }
+        columns_end(place, &columns);
+    }
+}
+
+static void sweep_nvfp4(const struct tile_place *place)
+{
+    enum { MAX = 24 };
+    const struct tile *tile = place->tile;
+    tile_i minus_first = tile_two(-place->offset, 0), minus_second = tile_two(0, -place->offset);
+    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
+        struct tile_columns columns;
+        columns_begin(place, ACT_Q8_32, t, &columns);
+        for (size_t b = 0; b < place->n / 32; b++) {
+            size_t at = place->begin / 32 + b;
+            const uint8_t *codes = tile->codes + 32 * TILE_ROWS * b;
+            const int8_t *q[TILE_COLUMNS], *q_second[TILE_COLUMNS];
+            tile_i sum0[TILE_COLUMNS], sum1[TILE_COLUMNS];
+#pragma GCC unroll 4
+            for (size_t c = 0; c < TILE_COLUMNS; c++) {
+                uint32_t sums = load_u32(columns.a[c].sums + 2 * at);
+                q[c] = columns.q[c] + 32 * b;
+                q_second[c] = q[c] + 16;
+                sum0[c] = tile_pairs(tile_i_zero(), minus_first, sums);
+                sum1[c] = tile_pairs(tile_i_zero(), minus_second, sums);
+            }
+            tile_dot(sum0, codes, q, 4, MAX);
+            tile_dot(sum1, codes + 4 * TILE_QUAD, q_second, 4, MAX);
+            tile_f s0 = tile_f_load(tile->d[2 * b]), s1 = tile_f_load(tile->d[2 * b + 1]);
+#pragma GCC unroll 4
+            for (size_t c = 0; c < TILE_COLUMNS; c++) {
+                tile_f first = tile_f_mul(s0, tile_f_from(sum0[c]));
+                tile_f both = tile_f_fma(s1, tile_f_from(sum1[c]), first);
+                columns.acc[c] = tile_f_fma(both, tile_f_set1(columns.a[c].d[at]), columns.acc[c]);
+            }
+        }
+        columns_end(place, &columns);
+    }
+}
+
+/* n_quads: how many vectors of codes share a scale, 4 or 8. */
+I8_INLINE void sweep_s256(const struct tile_place *place, int max, bool has_min, int n_quads)
+{
+    const struct tile *tile = place->tile;
+    bool correct = max <= 127 || I8_OFFSET_S != 0;
+    size_t at = place->begin / 256;
+    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
+        struct tile_columns columns;
+        columns_begin(place, ACT_Q8_256, t, &columns);
+        tile_i sum[TILE_COLUMNS], of_pairs[TILE_COLUMNS];
+#pragma GCC unroll 4
+        for (size_t c = 0; c < TILE_COLUMNS; c++) {
+            of_pairs[c] = tile_i_zero();
+            if (!has_min && !correct) continue;
+            const int16_t *sums = columns.a[c].sums + 16 * at;
+#pragma GCC unroll 8
+            for (size_t p = 0; p < 8; p++)
+                of_pairs[c] = tile_pairs(of_pairs[c], tile_i_load(tile->pairs[p]), load_u32(sums + 2 * p));
+        }
+#pragma GCC unroll 4
+        for (size_t c = 0; c < TILE_COLUMNS; c++)
+            sum[c] = has_min ? tile_i_zero() : of_pairs[c];
+        for (size_t i = 0; i < 64; i += (size_t)n_quads) {
+            const int8_t *q[TILE_COLUMNS];
+#pragma GCC unroll 4
+            for (size_t c = 0; c < TILE_COLUMNS; c++)
+                q[c] = columns.q[c] + 4 * i;
+            tile_dot_scaled(sum, tile->codes + TILE_QUAD * i, q, n_quads, max, tile_i_load(tile->scales[i / 4]));
+        }
+        tile_f d = tile_f_load(tile->super_d);
+#pragma GCC unroll 4
+        for (size_t c = 0; c < TILE_COLUMNS; c++) {
+            tile_f d_act = tile_f_set1(columns.a[c].d[at]);
+            columns.acc[c] = tile_f_fma(tile_f_mul(d, d_act), tile_f_from(sum[c]), columns.acc[c]);
+            if (!has_min) continue;
+            tile_f scale = tile_f_mul(tile_f_load(tile->super_min), d_act);
+            columns.acc[c] = tile_f_fnma(scale, tile_f_from(of_pairs[c]), columns.acc[c]);
+        }
+        columns_end(place, &columns);
+    }
+}
+
+static void sweep_b32_15(const struct tile_place *place)
+{
+    sweep_b32(place, 15, false);
+}
+
+static void sweep_b32_15_min(const struct tile_place *place)
+{
+    sweep_b32(place, 15, true);
+}
+
+static void sweep_b32_32(const struct tile_place *place)
+{
+    sweep_b32(place, 32, false);
+}
+
+static void sweep_b32_32_min(const struct tile_place *place)
+{
+    sweep_b32(place, 32, true);
+}
+
+static void sweep_b32_255(const struct tile_place *place)
+{
+    sweep_b32(place, 255, false);
+}
+
+static void sweep_s256_32(const struct tile_place *place)
+{
+    sweep_s256(place, 32, false, 4);
+}
+
+static void sweep_s256_32_min(const struct tile_place *place)
+{
+    sweep_s256(place, 32, true, 4);
+}
+
+static void sweep_s256_64(const struct tile_place *place)
+{
+    sweep_s256(place, 64, false, 4);
+}
+
+static void sweep_s256_127(const struct tile_place *place)
+{
+    sweep_s256(place, 127, false, 4);
+}
+
+static void sweep_s256_255(const struct tile_place *place)
+{
+    sweep_s256(place, 255, false, 4);
+}
+
+static void sweep_q4_k(const struct tile_place *place)
+{
+    sweep_s256(place, 15, true, 8);
+}
+
+static void sweep_q5_k(const struct tile_place *place)
+{
+    sweep_s256(place, 32, true, 8);
+}
+
+static void (*sweep_of(enum format format))(const struct tile_place *)
+{
+    const struct unpack_format *f = &unpack_table[format];
+    if (f->class == UNPACK_NVFP4) return sweep_nvfp4;
+    if (f->class == UNPACK_B32) {
+        if (f->max <= 15) return f->has_min ? sweep_b32_15_min : sweep_b32_15;
+        if (f->max <= 32) return f->has_min ? sweep_b32_32_min : sweep_b32_32;
+        return sweep_b32_255;
+    }
+    if (format == FORMAT_Q4_K) return sweep_q4_k;
+    if (format == FORMAT_Q5_K) return sweep_q5_k;
+    if (f->max <= 32) return f->has_min ? sweep_s256_32_min : sweep_s256_32;
+    return f->max <= 64 ? sweep_s256_64 : f->max <= 127 ? sweep_s256_127 : sweep_s256_255;
+}
+
+static void matmul_tiles(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
+{
+    struct tile *tile = scratch;
+    const struct unpack_format *format = &unpack_table[job->format];
+    void (*sweep)(const struct tile_place *) = sweep_of(job->format);
+    for (size_t row = row_begin; row < row_end; row += TILE_ROWS) {
+        size_t n_rows = row_end - row < TILE_ROWS ? row_end - row : TILE_ROWS;
+        for (size_t begin = 0; begin < job->k; begin += UNPACK_PIECE) {
+            size_t n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
+            struct tile_place place = {
+                job, tile, row, n_rows, begin, n, format->max > 127 ? I8_OFFSET_S : format->offset,
+            };
+            tile_fill(&place, tile);
+            sweep(&place);
+        }
+    }
+}
