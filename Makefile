@@ -34,8 +34,8 @@ LIBS = $(PKG_LIBS) -lm -pthread
 ifneq ($(filter x86_64%,$(MACHINE)),)
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
-$(BUILD)/obj/src/kernel/avx2%.o: ISA := $(AVX2)
-$(BUILD)/obj/src/kernel/avx512%.o: ISA := $(AVX512)
+$(BUILD)/obj/src/kernel/avx2.o $(BUILD)/obj/src/kernel/avx2_%.o: ISA := $(AVX2)
+$(BUILD)/obj/src/kernel/avx512.o $(BUILD)/obj/src/kernel/avx512_%.o: ISA := $(AVX512)
 endif
 
 # The kernels alone are built for NEON with a cross compiler that has no libraries: ROOMS='base format kernel'.
@@ -130,7 +130,8 @@ FUZZ_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,u
               -fno-sanitize-recover=all
 check-fuzz:
 	@tools/install-deps check
-	@$(MAKE) --no-print-directory -j$$(getconf _NPROCESSORS_ONLN) fuzzers BUILD=build/libfuzzer CC=clang \
+	@$(MAKE) --no-print-directory -j$$(getconf _NPROCESSORS_ONLN) fuzzers build/libfuzzer/tests/make_hostile \
+	    BUILD=build/libfuzzer CC=clang \
 	    CFLAGS='$(FUZZ_FLAGS)' FUZZ_LINK=-fsanitize=fuzzer
 	@tools/fuzz build/libfuzzer/fuzz 60
 

@@ -24,7 +24,7 @@ class Hostile(CliTest):
         for level, name, expected in self.cases:
             file = self.folder / name
             commands = [["info", file], ["run", file, "-p", "hi", "-n", "3"], ["tokenize", file, "hi"]]
-            if level == "VALID" and name.startswith("tiny-"):
+            if level == "VALID" and name.startswith("tiny"):
                 commands = [["info", file, "--tensors"], ["run", file, "--raw", "-p", "a", "-n", "3", "--ctx", "16"]]
             elif level == "VALID":  # a right container without a model inside
                 level, expected = "NO MODEL", ""
