@@ -152,8 +152,9 @@ size_t stile_utf8_complete(const char *bytes, size_t n_bytes);
  *   {"messages": [{"role": "user", "content": "..."}, ...], "tools": [...], "add_generation_prompt": true, ...}
  * bos_token and eos_token are filled in. `*text` is allocated; free with stile_free. */
 int stile_chat_render(const struct stile_model *model, const char *request, char **text, struct stile_error *error);
-/* The same, straight to tokens: the template's own text may hold control tokens, text that came from the
- * request may not. Free `*tokens` with stile_free. */
+/* The same, straight to tokens (with BOS, if the vocabulary asks for it and the template did not bring it): the
+ * template's own text may hold control tokens, text that came from the request may not. Free `*tokens` with stile_free.
+ */
 int stile_chat_tokenize(const struct stile_model *model, const char *request, int32_t **tokens, size_t *n_tokens,
                         struct stile_error *error);
 

@@ -128,6 +128,21 @@ int stile_chat_render(const struct stile_model *model, const char *request, char
     return 0;
 }
 
+/* Text from the request is tokenized together with the template's own, but cannot spell control tokens. */
+static int encode_chat(const struct stile_model *model, const struct chat_text *text, struct tokens *tokens,
+                       struct stile_error *error)
+{
+    bool *doubtful = calloc(text->n + 1, sizeof *doubtful);
+    if (!doubtful) return error_memory(error, text->n, "a chat");
+    for (size_t i = 0; i < text->n_segments; i++)
+        for (size_t j = text->segments[i].begin; j < text->segments[i].end; j++)
+            doubtful[j] = text->segments[i].from_variables;
+    int failed = tokenizer_encode_marked(model->tokenizer, text->text, text->n, doubtful,
+                                         TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_BOS, true, tokens, error);
+    free(doubtful);
+    return failed;
+}
+
 int stile_chat_tokenize(const struct stile_model *model, const char *request, int32_t **tokens, size_t *n_tokens,
                         struct stile_error *error)
 {
@@ -135,11 +150,7 @@ int stile_chat_tokenize(const struct stile_model *model, const char *request, in
     struct tokens result = {0};
     int failed = render(model, request, &rendered, error);
     if (failed) return failed;
-    for (size_t i = 0; i < rendered.n_segments && !failed; i++) {
-        const struct chat_segment *segment = &rendered.segments[i];
-        failed = tokenizer_encode(model->tokenizer, rendered.text + segment->begin, segment->end - segment->begin,
-                                  segment->from_variables ? 0 : TOKENIZER_PARSE_SPECIAL, i == 0, &result, error);
-    }
+    failed = encode_chat(model, &rendered, &result, error);
     chat_text_free(&rendered);
     if (failed) {
         tokens_free(&result);

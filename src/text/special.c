@@ -119,8 +119,8 @@ static int candidates_collect(const struct special_filter *filter, const char *t
 
 /* Longest first. A taken stretch is at least as long as the one tried, so one that overlaps covers its first or its
  * last byte. Returns how many were found. */
-static size_t candidates_match(const struct special *special, const char *text, size_t n, bool trusted, bool *taken,
-                               struct candidates *candidates)
+static size_t candidates_match(const struct special *special, const char *text, size_t n, bool trusted,
+                               const bool *doubtful, bool *taken, struct candidates *candidates)
 {
     size_t n_found = 0;
     for (size_t l = 0; l < special->n_lengths; l++) {
@@ -130,7 +130,9 @@ static size_t candidates_match(const struct special *special, const char *text, 
             if (length > n - at) break;
             if (taken[at] || taken[at + length - 1]) continue;
             int32_t id = vocab_table_find(&special->table, special->vocab, text + at, length);
-            if (id < 0 || (!trusted && special->vocab->tokens[id].type != TOKEN_USER_DEFINED)) continue;
+            if (id < 0) continue;
+            bool allowed = trusted && !(doubtful && memchr(doubtful + at, true, length));
+            if (!allowed && special->vocab->tokens[id].type != TOKEN_USER_DEFINED) continue;
             candidates->items[i].id = id;
             memset(taken + at, true, length);
             n_found++;
@@ -161,7 +163,7 @@ static int fragments_fill(const struct special *special, size_t n, const struct 
     return STILE_OK;
 }
 
-int special_split(const struct special *special, const char *text, size_t n, bool trusted,
+int special_split(const struct special *special, const char *text, size_t n, bool trusted, const bool *doubtful,
                   struct special_fragments *fragments, struct stile_error *error)
 {
     *fragments = (struct special_fragments){0};
@@ -176,7 +178,7 @@ int special_split(const struct special *special, const char *text, size_t n, boo
             free(candidates.items);
             return error_memory(error, n, "special tokens");
         }
-        n_found = candidates_match(special, text, n, trusted, taken, &candidates);
+        n_found = candidates_match(special, text, n, trusted, doubtful, taken, &candidates);
         free(taken);
     }
     code = fragments_fill(special, n, &candidates, n_found, fragments, error);

@@ -36,7 +36,8 @@ struct special_fragments {
 
 /* Memory comes from the vocabulary's arena; `vocab` must stay. `path` is for errors. */
 int special_create(struct special *special, struct vocab *vocab, const char *path, struct stile_error *error);
-int special_split(const struct special *special, const char *text, size_t n, bool trusted,
+/* `trusted`: control tokens count too, except where they touch a byte that `doubtful` (n flags, or NULL) marks. */
+int special_split(const struct special *special, const char *text, size_t n, bool trusted, const bool *doubtful,
                   struct special_fragments *fragments, struct stile_error *error);
 void special_fragments_free(struct special_fragments *fragments);
 

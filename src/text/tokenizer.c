@@ -120,9 +120,10 @@ static int fragments_encode(const struct tokenizer *t, const char *text, const s
 }
 
 /* BOS before and EOS after what was added from `from` on, unless the text brought them. */
-static bool ends_add(const struct tokenizer *t, struct tokens *tokens, size_t from)
+static bool ends_add(const struct tokenizer *t, unsigned flags, struct tokens *tokens, size_t from)
 {
-    int32_t bos = t->adds_bos ? t->vocab.bos : -1, eos = t->adds_eos ? t->vocab.eos : -1;
+    int32_t bos = t->adds_bos && flags & (TOKENIZER_ADD_SPECIAL | TOKENIZER_ADD_BOS) ? t->vocab.bos : -1;
+    int32_t eos = t->adds_eos && flags & TOKENIZER_ADD_SPECIAL ? t->vocab.eos : -1;
     size_t n = tokens->n - from;
     if (bos >= 0 && (n == 0 || tokens->ids[from] != bos)) {
         if (!tokens_add(tokens, bos)) return false;
@@ -135,6 +136,12 @@ static bool ends_add(const struct tokenizer *t, struct tokens *tokens, size_t fr
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags, bool first,
                      struct tokens *tokens, struct stile_error *error)
 {
+    return tokenizer_encode_marked(tokenizer, text, n, NULL, flags, first, tokens, error);
+}
+
+int tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text, size_t n, const bool *doubtful,
+                            unsigned flags, bool first, struct tokens *tokens, struct stile_error *error)
+{
     if (n > TEXT_BYTES_MAX)
         return error_set(error, STILE_ERROR_ARGUMENT, "the text has %zu bytes; at most %d can be tokenized at once", n,
                          TEXT_BYTES_MAX);
@@ -142,9 +149,9 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t
     struct bpe_scratch scratch = {0};
     struct special_fragments fragments;
     bool trusted = flags & TOKENIZER_PARSE_SPECIAL;
-    int code = special_split(&tokenizer->special, text, n, trusted, &fragments, error);
+    int code = special_split(&tokenizer->special, text, n, trusted, doubtful, &fragments, error);
     if (code == STILE_OK) code = fragments_encode(tokenizer, text, &fragments, first, &scratch, tokens, error);
-    if (code == STILE_OK && flags & TOKENIZER_ADD_SPECIAL && !ends_add(tokenizer, tokens, from))
+    if (code == STILE_OK && !ends_add(tokenizer, flags, tokens, from))
         code = error_memory(error, tokens->n * sizeof *tokens->ids, "tokens");
     special_fragments_free(&fragments);
     bpe_scratch_free(&scratch);

@@ -11,7 +11,7 @@
 
 struct tokenizer;
 
-enum { TOKENIZER_ADD_SPECIAL = 1, TOKENIZER_PARSE_SPECIAL = 2 };
+enum { TOKENIZER_ADD_SPECIAL = 1, TOKENIZER_PARSE_SPECIAL = 2, TOKENIZER_ADD_BOS = 4 /* BOS, but no EOS */ };
 
 struct tokens {
     int32_t *ids; /* free with tokens_free */
@@ -31,6 +31,10 @@ void tokenizer_free(struct tokenizer *tokenizer);
  * the whole (SentencePiece's space prefix depends on it). */
 int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags, bool first,
                      struct tokens *tokens, struct stile_error *error);
+/* The same for text of mixed origin: control tokens spelled in bytes that `doubtful` (n flags) marks stay text, and
+ * nothing else changes: what lies on both sides of a mark is tokenized as one. */
+int tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text, size_t n, const bool *doubtful,
+                            unsigned flags, bool first, struct tokens *tokens, struct stile_error *error);
 
 size_t tokenizer_size(const struct tokenizer *tokenizer);
 /* Bytes the token prints as; n = 0 for control tokens unless `special`. NULL for ids out of range. */
