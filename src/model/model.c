@@ -131,6 +131,17 @@ static int find_weight(struct model *model, uint32_t layer, enum role role, stru
     return 0;
 }
 
+/* Angles are divided by these. */
+static int check_frequencies(const struct model *model, struct stile_error *error)
+{
+    const struct weight *weight = &model->globals[ROLE_ROPE_FREQS];
+    for (uint64_t i = 0; weight->floats && i < weight->cols; i++)
+        if (!(weight->floats[i] > 0 && isfinite(weight->floats[i])))
+            return error_set(error, STILE_ERROR_MALFORMED, "%s: tensor %s: element %llu is %g, not a positive number",
+                             model->gguf->path, weight->tensor->name, (unsigned long long)i, (double)weight->floats[i]);
+    return 0;
+}
+
 /* The embedding says how large the vocabulary is; the other tensors are held against that. */
 static int read_vocabulary_size(struct model *model, struct stile_error *error)
 {
@@ -155,6 +166,7 @@ static int load(struct model *model, struct stile_error *error)
     if (!model->layers) return error_memory(error, n_layers * sizeof *model->layers, "the table of weights");
     for (enum role role = 0; role < ROLE_LAYER_FIRST && !failed; role++)
         failed = find_weight(model, 0, role, &model->globals[role], error);
+    if (!failed) failed = check_frequencies(model, error);
     for (uint32_t layer = 0; layer < n_layers && !failed; layer++)
         for (enum role role = ROLE_LAYER_FIRST; role < ROLE_COUNT && !failed; role++)
             failed = find_weight(model, layer, role, &model->layers[layer][role], error);
