@@ -1,8 +1,10 @@
 /* attention.inc.h - attention of one token's queries over one KV head, for any instruction set; part of ops.inc.h.
  *
- * Tiles of 64 positions, softmax online over them. Inside a tile the cache rows are unpacked to floats 16 at a time,
- * once for all queries, and loops take two queries by four rows (or by four vectors of values) so that eight sums
- * are in flight. Bit for bit, for each query, with v = the tile's visible positions in order, i = 0 ... n-1:
+ * Tiles of 64 positions, softmax online over them. The inner loops read the cache where it lies and take up to three
+ * queries by four rows (or by four vectors of values): each cache row is converted once per three queries, and twelve
+ * sums in flight, a row and three queries fill the sixteen registers of AVX2. Rows whose head_dim is not a multiple
+ * of 8 are first unpacked to floats in scratch. Bit for bit, for each query, with s_i and v_i the score and the values
+ * of the tile's visible positions in order, i = 0 ... n-1:
  *     s_i = dot(q, k_i) * scale, capped;  top' = max(top, s);  c = exp(top - top');  p_i = exp(s_i - top')
  *     sum = fma(sum, c, eight lanes over i, added in order, then the fixed tree);  o = fma(p_i, v_i, o * c) in order of
  * i and at the end out = o / sum.
@@ -10,97 +12,124 @@
 #include "kernel/ops.h"
 
 struct attention_state {
+    const struct kernel_attention *job;
     size_t n_q, width; /* queries of this group; head_dim rounded up to 8 */
-    float *rows;       /* (OPS_ATTENTION_ROWS, width), cache rows being used */
+    float *unpacked;   /* (KERNEL_KV_TILE, width), cache rows, where head_dim is not a multiple of 8 */
     float *q;          /* (n_q, width) */
     float *o;          /* (n_q, width), sums of values so far */
     float *scores;     /* (n_q, KERNEL_KV_TILE) */
     float top[OPS_ATTENTION_QUERIES], sum[OPS_ATTENTION_QUERIES], rescale[OPS_ATTENTION_QUERIES];
 };
 
-/* n floats to a multiple of 8, zero-padded. */
-static void attention_copy(float *to, const float *from, size_t n)
+/* Rows of keys or values as the inner loops see them, a multiple of 8 elements each. */
+struct attention_rows {
+    const void *data;
+    size_t n, slot; /* slot of the first in the cache */
+    size_t stride;  /* in elements */
+    bool f16;       /* else float */
+};
+
+static inline f32x8 attention_load(const void *data, size_t i, bool f16)
 {
-    for (size_t i = 0; i < n; i += 8)
-        f32x8_store(to + i, ops_load(from + i, n - i));
+    return f16 ? f32x8_load_f16((const uint16_t *)data + i) : f32x8_load((const float *)data + i);
 }
 
-static void attention_copy_f16(float *to, const uint16_t *from, size_t n)
+/* n elements as floats, zero-padded to a multiple of 8. */
+static void attention_unpack(float *to, const void *from, size_t n, bool f16)
 {
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
-        f32x8_store(to + i, f32x8_load_f16(from + i));
-    if (i < n) f32x8_store(to + i, f32x8_load_f16_n(from + i, n - i));
+        f32x8_store(to + i, attention_load(from, i, f16));
+    if (i == n) return;
+    f32x8_store(to + i, f16 ? f32x8_load_f16_n((const uint16_t *)from + i, n - i)
+                            : f32x8_load_n((const float *)from + i, n - i));
 }
 
-/* n rows of the cache from `slot` on, as floats; followed by rows of zeros up to a multiple of 4. */
-static void attention_unpack(const struct attention_state *state, const struct kernel_attention *job, const void *cache,
-                             size_t slot, size_t n)
+/* Where row `slot` of a cache lies: a number, since it is also used for prefetching past the end. */
+static uintptr_t attention_address(const struct kernel_attention *job, const void *cache, size_t slot)
 {
-    float *to = state->rows;
-    for (size_t i = slot; i < slot + n; i++, to += state->width) {
-        if (job->kv_format == FORMAT_F16)
-            attention_copy_f16(to, (const uint16_t *)cache + i * job->kv_stride, job->head_dim);
-        else
-            attention_copy(to, (const float *)cache + i * job->kv_stride, job->head_dim);
-    }
-    for (; n % 4 != 0; n++, to += state->width)
-        memset(to, 0, state->width * sizeof *to);
+    return (uintptr_t)cache + slot * job->kv_stride * (job->kv_format == FORMAT_F16 ? 2 : 4);
 }
 
-/* Four dot products of one query, and of two. */
-static inline void attention_dot_1x4(const float *q, const float *k, size_t width, float *out)
+/* n rows of a cache from `slot` on. */
+static struct attention_rows attention_rows(const struct attention_state *state, const void *cache, size_t slot,
+                                            size_t n)
 {
-    const float *k1 = k + width, *k2 = k1 + width, *k3 = k2 + width;
-    f32x8 a0 = f32x8_zero(), a1 = a0, a2 = a0, a3 = a0;
-    for (size_t d = 0; d < width; d += 8) {
-        f32x8 x = f32x8_load(q + d);
-        a0 = f32x8_fma(x, f32x8_load(k + d), a0);
-        a1 = f32x8_fma(x, f32x8_load(k1 + d), a1);
-        a2 = f32x8_fma(x, f32x8_load(k2 + d), a2);
-        a3 = f32x8_fma(x, f32x8_load(k3 + d), a3);
-    }
-    f32x8_sum4(out, a0, a1, a2, a3);
+    const struct kernel_attention *job = state->job;
+    bool f16 = job->kv_format == FORMAT_F16;
+    if (job->head_dim % 8 == 0)
+        return (struct attention_rows){(const void *)attention_address(job, cache, slot), n, slot, job->kv_stride, f16};
+    for (size_t i = 0; i < n; i++)
+        attention_unpack(state->unpacked + i * state->width, (const void *)attention_address(job, cache, slot + i),
+                         job->head_dim, f16);
+    return (struct attention_rows){state->unpacked, n, slot, state->width, false};
 }
 
-static inline void attention_dot_2x4(const float *q, const float *k, size_t width, float *out)
+/* The inner loops are compiled once for each number of queries and type of row: these arguments are constants. */
+#define ATTENTION_INLINE static inline __attribute__((always_inline)) void
+
+/* Keeps clang from fetching the next row early, which takes a seventeenth register: sums then go through memory. */
+#define ATTENTION_BARRIER __asm__ volatile("" ::: "memory")
+
+/* Dot products of n_q = 1 ... 3 queries with four rows, `at` their first elements. */
+ATTENTION_INLINE attention_dot(int n_q, bool f16, const float *q, size_t width, const void *data, const size_t at[4],
+                               float *out)
 {
-    const float *k1 = k + width, *k2 = k1 + width, *k3 = k2 + width, *q1 = q + width;
+    const float *q1 = n_q > 1 ? q + width : q, *q2 = n_q > 2 ? q + 2 * width : q;
+    const size_t at0 = at[0], at1 = at[1], at2 = at[2], at3 = at[3];
     f32x8 a0 = f32x8_zero(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    f32x8 c0 = a0, c1 = a0, c2 = a0, c3 = a0;
     for (size_t d = 0; d < width; d += 8) {
-        f32x8 x = f32x8_load(q + d), y = f32x8_load(q1 + d), row = f32x8_load(k + d);
+        f32x8 x = f32x8_load(q + d), y = f32x8_load(q1 + d);
+        f32x8 row = attention_load(data, at0 + d, f16);
         a0 = f32x8_fma(x, row, a0);
-        b0 = f32x8_fma(y, row, b0);
-        row = f32x8_load(k1 + d);
+        if (n_q > 1) b0 = f32x8_fma(y, row, b0);
+        if (n_q > 2) c0 = f32x8_fma(f32x8_load(q2 + d), row, c0);
+        ATTENTION_BARRIER;
+        row = attention_load(data, at1 + d, f16);
         a1 = f32x8_fma(x, row, a1);
-        b1 = f32x8_fma(y, row, b1);
-        row = f32x8_load(k2 + d);
+        if (n_q > 1) b1 = f32x8_fma(y, row, b1);
+        if (n_q > 2) c1 = f32x8_fma(f32x8_load(q2 + d), row, c1);
+        ATTENTION_BARRIER;
+        row = attention_load(data, at2 + d, f16);
         a2 = f32x8_fma(x, row, a2);
-        b2 = f32x8_fma(y, row, b2);
-        row = f32x8_load(k3 + d);
+        if (n_q > 1) b2 = f32x8_fma(y, row, b2);
+        if (n_q > 2) c2 = f32x8_fma(f32x8_load(q2 + d), row, c2);
+        ATTENTION_BARRIER;
+        row = attention_load(data, at3 + d, f16);
         a3 = f32x8_fma(x, row, a3);
-        b3 = f32x8_fma(y, row, b3);
+        if (n_q > 1) b3 = f32x8_fma(y, row, b3);
+        if (n_q > 2) c3 = f32x8_fma(f32x8_load(q2 + d), row, c3);
     }
     f32x8_sum4(out, a0, a1, a2, a3);
-    f32x8_sum4(out + KERNEL_KV_TILE, b0, b1, b2, b3);
+    if (n_q > 1) f32x8_sum4(out + KERNEL_KV_TILE, b0, b1, b2, b3);
+    if (n_q > 2) f32x8_sum4(out + 2 * KERNEL_KV_TILE, c0, c1, c2, c3);
 }
 
-/* Dot products with n positions of a tile, the first in `slot`. */
-static void attention_dots(const struct attention_state *state, const struct kernel_attention *job, size_t slot,
-                           size_t n)
+/* Asks for four rows of a cache. */
+static void attention_prefetch(const struct kernel_attention *job, const void *cache, size_t slot)
 {
-    for (size_t begin = 0; begin < n; begin += OPS_ATTENTION_ROWS) {
-        size_t n_rows = n - begin < OPS_ATTENTION_ROWS ? n - begin : OPS_ATTENTION_ROWS;
-        attention_unpack(state, job, job->k, slot + begin, n_rows);
-        for (size_t i = 0; i < n_rows; i += 4) {
-            const float *k = state->rows + i * state->width;
-            float *out = state->scores + begin + i;
-            size_t q = 0;
-            for (; q + 2 <= state->n_q; q += 2)
-                attention_dot_2x4(state->q + q * state->width, k, state->width, out + q * KERNEL_KV_TILE);
-            if (q < state->n_q)
-                attention_dot_1x4(state->q + q * state->width, k, state->width, out + q * KERNEL_KV_TILE);
+    for (size_t i = slot; i < slot + 4; i++) {
+        uintptr_t row = attention_address(job, cache, i);
+        uintptr_t end = row + job->head_dim * (job->kv_format == FORMAT_F16 ? 2 : 4);
+        for (; row < end; row += 64)
+            __builtin_prefetch((const void *)row);
+    }
+}
+
+ATTENTION_INLINE attention_dots_of(int n_q, bool f16, const struct attention_state *state,
+                                   const struct attention_rows *rows, size_t q)
+{
+    for (size_t i = 0; i < rows->n; i += 4) {
+        size_t at[4]; /* past the last row, the last one again: what it gives is not used */
+        for (size_t j = 0; j < 4; j++)
+            at[j] = (i + j < rows->n ? i + j : rows->n - 1) * rows->stride;
+        if (q == 0) {
+            attention_prefetch(state->job, state->job->k, rows->slot + i + 16);
+            attention_prefetch(state->job, state->job->v, rows->slot + i);
         }
+        attention_dot(n_q, f16, state->q + q * state->width, state->width, rows->data, at,
+                      state->scores + q * KERNEL_KV_TILE + i);
     }
 }
 
@@ -122,12 +151,12 @@ static float attention_scale(float *scores, size_t n, float scale, float softcap
 }
 
 /* Turns n dot products per query into weights relative to the new top; updates top, sum and rescale. */
-static void attention_weights(struct attention_state *state, const struct kernel_attention *job, size_t n)
+static void attention_weights(struct attention_state *state, size_t n)
 {
     float top[OPS_ATTENTION_QUERIES];
     memcpy(top, state->top, sizeof top);
     for (size_t q = 0; q < state->n_q; q++) {
-        float tile = attention_scale(state->scores + q * KERNEL_KV_TILE, n, job->scale, job->softcap);
+        float tile = attention_scale(state->scores + q * KERNEL_KV_TILE, n, state->job->scale, state->job->softcap);
         if (tile > top[q]) top[q] = tile;
     }
     for (size_t q = 0; q < state->n_q; q += 8)
@@ -145,92 +174,110 @@ static void attention_weights(struct attention_state *state, const struct kernel
     }
 }
 
-/* o += p[i] * row i, n rows, over eight values of one query; over 32 of one; over 32 of two. */
-static inline void attention_add_1x1(float *o, const float *p, const float *v, size_t width, size_t n)
+ATTENTION_INLINE attention_put(float *o, f32x8 a, f32x8 b, f32x8 c, f32x8 d, bool wide)
 {
-    f32x8 a = f32x8_load(o);
-    for (size_t i = 0; i < n; i++, v += width)
-        a = f32x8_fma(f32x8_set1(p[i]), f32x8_load(v), a);
     f32x8_store(o, a);
+    if (!wide) return;
+    f32x8_store(o + 8, b);
+    f32x8_store(o + 16, c);
+    f32x8_store(o + 24, d);
 }
 
-static inline void attention_add_1x4(float *o, const float *p, const float *v, size_t width, size_t n)
+/* o += p[i] * row i over all rows, for n_q = 1 ... 3 queries and 32 values (wide) or 8 from the `at`-th on. */
+ATTENTION_INLINE attention_add(int n_q, bool f16, bool wide, float *o, size_t width, const float *p,
+                               const struct attention_rows *rows, size_t at)
 {
-    f32x8 a0 = f32x8_load(o), a1 = f32x8_load(o + 8), a2 = f32x8_load(o + 16), a3 = f32x8_load(o + 24);
-    for (size_t i = 0; i < n; i++, v += width) {
-        f32x8 x = f32x8_set1(p[i]);
-        a0 = f32x8_fma(x, f32x8_load(v), a0);
-        a1 = f32x8_fma(x, f32x8_load(v + 8), a1);
-        a2 = f32x8_fma(x, f32x8_load(v + 16), a2);
-        a3 = f32x8_fma(x, f32x8_load(v + 24), a3);
-    }
-    f32x8_store(o, a0);
-    f32x8_store(o + 8, a1);
-    f32x8_store(o + 16, a2);
-    f32x8_store(o + 24, a3);
-}
-
-static inline void attention_add_2x4(float *o, const float *p, const float *v, size_t width, size_t n)
-{
-    float *o1 = o + width;
-    f32x8 a0 = f32x8_load(o), a1 = f32x8_load(o + 8), a2 = f32x8_load(o + 16), a3 = f32x8_load(o + 24);
-    f32x8 b0 = f32x8_load(o1), b1 = f32x8_load(o1 + 8), b2 = f32x8_load(o1 + 16), b3 = f32x8_load(o1 + 24);
-    for (size_t i = 0; i < n; i++, v += width) {
-        f32x8 x = f32x8_set1(p[i]), y = f32x8_set1(p[i + KERNEL_KV_TILE]), row = f32x8_load(v);
+    const size_t s1 = wide ? 8 : 0, s2 = wide ? 16 : 0, s3 = wide ? 24 : 0;
+    float *o1 = n_q > 1 ? o + width : o, *o2 = n_q > 2 ? o + 2 * width : o;
+    f32x8 a0 = f32x8_load(o), a1 = f32x8_load(o + s1), a2 = f32x8_load(o + s2), a3 = f32x8_load(o + s3);
+    f32x8 b0 = f32x8_load(o1), b1 = f32x8_load(o1 + s1), b2 = f32x8_load(o1 + s2), b3 = f32x8_load(o1 + s3);
+    f32x8 c0 = f32x8_load(o2), c1 = f32x8_load(o2 + s1), c2 = f32x8_load(o2 + s2), c3 = f32x8_load(o2 + s3);
+    const void *data = rows->data;
+    for (size_t i = 0, n = rows->n, stride = rows->stride; i < n; i++, at += stride) {
+        f32x8 x = f32x8_set1(p[i]), y = x, z = x, row = attention_load(data, at, f16);
+        if (n_q > 1) y = f32x8_set1(p[i + KERNEL_KV_TILE]);
+        if (n_q > 2) z = f32x8_set1(p[i + 2 * KERNEL_KV_TILE]);
         a0 = f32x8_fma(x, row, a0);
-        b0 = f32x8_fma(y, row, b0);
-        row = f32x8_load(v + 8);
+        if (n_q > 1) b0 = f32x8_fma(y, row, b0);
+        if (n_q > 2) c0 = f32x8_fma(z, row, c0);
+        if (!wide) continue;
+        ATTENTION_BARRIER;
+        row = attention_load(data, at + 8, f16);
         a1 = f32x8_fma(x, row, a1);
-        b1 = f32x8_fma(y, row, b1);
-        row = f32x8_load(v + 16);
+        if (n_q > 1) b1 = f32x8_fma(y, row, b1);
+        if (n_q > 2) c1 = f32x8_fma(z, row, c1);
+        ATTENTION_BARRIER;
+        row = attention_load(data, at + 16, f16);
         a2 = f32x8_fma(x, row, a2);
-        b2 = f32x8_fma(y, row, b2);
-        row = f32x8_load(v + 24);
+        if (n_q > 1) b2 = f32x8_fma(y, row, b2);
+        if (n_q > 2) c2 = f32x8_fma(z, row, c2);
+        ATTENTION_BARRIER;
+        row = attention_load(data, at + 24, f16);
         a3 = f32x8_fma(x, row, a3);
-        b3 = f32x8_fma(y, row, b3);
+        if (n_q > 1) b3 = f32x8_fma(y, row, b3);
+        if (n_q > 2) c3 = f32x8_fma(z, row, c3);
     }
-    f32x8_store(o, a0);
-    f32x8_store(o + 8, a1);
-    f32x8_store(o + 16, a2);
-    f32x8_store(o + 24, a3);
-    f32x8_store(o1, b0);
-    f32x8_store(o1 + 8, b1);
-    f32x8_store(o1 + 16, b2);
-    f32x8_store(o1 + 24, b3);
+    attention_put(o, a0, a1, a2, a3, wide);
+    if (n_q > 1) attention_put(o1, b0, b1, b2, b3, wide);
+    if (n_q > 2) attention_put(o2, c0, c1, c2, c3, wide);
 }
 
-/* Adds n weighted rows of values, the first in `slot`. */
-static void attention_values(const struct attention_state *state, const struct kernel_attention *job, size_t slot,
-                             size_t n)
+ATTENTION_INLINE attention_values_of(int n_q, bool f16, const struct attention_state *state,
+                                     const struct attention_rows *rows, size_t q)
 {
-    size_t width = state->width;
-    for (size_t begin = 0; begin < n; begin += OPS_ATTENTION_ROWS) {
-        size_t n_rows = n - begin < OPS_ATTENTION_ROWS ? n - begin : OPS_ATTENTION_ROWS, q = 0, d;
-        attention_unpack(state, job, job->v, slot + begin, n_rows);
-        for (; q < state->n_q; q++) {
-            const float *p = state->scores + q * KERNEL_KV_TILE + begin;
-            float *o = state->o + q * width;
-            bool two = q + 2 <= state->n_q;
-            for (d = 0; d + 32 <= width; d += 32) {
-                if (two)
-                    attention_add_2x4(o + d, p, state->rows + d, width, n_rows);
-                else
-                    attention_add_1x4(o + d, p, state->rows + d, width, n_rows);
-            }
-            for (; d < width; d += 8) {
-                attention_add_1x1(o + d, p, state->rows + d, width, n_rows);
-                if (two) attention_add_1x1(o + width + d, p + KERNEL_KV_TILE, state->rows + d, width, n_rows);
-            }
-            if (two) q++;
-        }
+    const float *p = state->scores + q * KERNEL_KV_TILE;
+    float *o = state->o + q * state->width;
+    size_t d = 0;
+    for (; d + 32 <= state->width; d += 32)
+        attention_add(n_q, f16, true, o + d, state->width, p, rows, d);
+    for (; d < state->width; d += 8)
+        attention_add(n_q, f16, false, o + d, state->width, p, rows, d);
+}
+
+#define ATTENTION_VARIANT(n_q, name, f16)                                                                             \
+    static void attention_dots_##n_q##_##name(const struct attention_state *state, const struct attention_rows *rows, \
+                                              size_t q)                                                               \
+    {                                                                                                                 \
+        attention_dots_of(n_q, f16, state, rows, q);                                                                  \
+    }                                                                                                                 \
+    static void attention_values_##n_q##_##name(const struct attention_state *state,                                  \
+                                                const struct attention_rows *rows, size_t q)                          \
+    {                                                                                                                 \
+        attention_values_of(n_q, f16, state, rows, q);                                                                \
+    }
+ATTENTION_VARIANT(1, f32, false)
+ATTENTION_VARIANT(2, f32, false)
+ATTENTION_VARIANT(3, f32, false)
+ATTENTION_VARIANT(1, f16, true)
+ATTENTION_VARIANT(2, f16, true)
+ATTENTION_VARIANT(3, f16, true)
+
+typedef void attention_loop(const struct attention_state *state, const struct attention_rows *rows, size_t q);
+static attention_loop *const attention_dots[2][3] = {
+    {attention_dots_1_f32, attention_dots_2_f32, attention_dots_3_f32},
+    {attention_dots_1_f16, attention_dots_2_f16, attention_dots_3_f16},
+};
+static attention_loop *const attention_values[2][3] = {
+    {attention_values_1_f32, attention_values_2_f32, attention_values_3_f32},
+    {attention_values_1_f16, attention_values_2_f16, attention_values_3_f16},
+};
+
+static void attention_run(attention_loop *const loops[2][3], const struct attention_state *state,
+                          const struct attention_rows *rows)
+{
+    for (size_t q = 0, n_q; q < state->n_q; q += n_q) {
+        size_t left = state->n_q - q;
+        n_q = left == 4 ? 2 : left < 3 ? left : 3; /* 2 + 2 is faster than 3 + 1 */
+        loops[rows->f16][n_q - 1](state, rows, q);
     }
 }
 
-static void attention_tile(struct attention_state *state, const struct kernel_attention *job, size_t begin, size_t end)
+static void attention_tile(struct attention_state *state, size_t begin, size_t end)
 {
-    size_t slot = begin % job->capacity;
-    attention_dots(state, job, slot, end - begin);
-    attention_weights(state, job, end - begin);
+    size_t slot = begin % state->job->capacity, n = end - begin;
+    struct attention_rows rows = attention_rows(state, state->job->k, slot, n);
+    attention_run(attention_dots, state, &rows);
+    attention_weights(state, n);
     for (size_t q = 0; q < state->n_q; q++) {
         if (state->rescale[q] == 1.0f) continue; /* the top did not move */
         float *o = state->o + q * state->width;
@@ -238,25 +285,26 @@ static void attention_tile(struct attention_state *state, const struct kernel_at
         for (size_t d = 0; d < state->width; d += 8)
             f32x8_store(o + d, f32x8_mul(f32x8_load(o + d), factor));
     }
-    attention_values(state, job, slot, end - begin);
+    rows = attention_rows(state, state->job->v, slot, n);
+    attention_run(attention_values, state, &rows);
 }
 
 static void attention_group(const struct kernel_attention *job, size_t first, size_t n_q, float *scratch)
 {
     size_t width = (job->head_dim + 7) / 8 * 8;
-    struct attention_state state = {.n_q = n_q, .width = width, .rows = scratch};
-    state.q = state.rows + OPS_ATTENTION_ROWS * width;
+    struct attention_state state = {.job = job, .n_q = n_q, .width = width, .unpacked = scratch};
+    state.q = state.unpacked + KERNEL_KV_TILE * width;
     state.o = state.q + OPS_ATTENTION_QUERIES * width;
     state.scores = state.o + OPS_ATTENTION_QUERIES * width;
     for (size_t q = 0; q < n_q; q++) {
-        attention_copy(state.q + q * width, job->q + (first + q) * job->head_dim, job->head_dim);
+        attention_unpack(state.q + q * width, job->q + (first + q) * job->head_dim, job->head_dim, false);
         state.top[q] = -INFINITY;
     }
     memset(state.o, 0, n_q * width * sizeof *state.o);
     for (size_t begin = job->begin, end; begin < job->end; begin = end) {
         end = (begin / KERNEL_KV_TILE + 1) * KERNEL_KV_TILE;
         if (end > job->end) end = job->end;
-        attention_tile(&state, job, begin, end);
+        attention_tile(&state, begin, end);
     }
     for (size_t q = 0; q < n_q; q++) {
         float *out = job->out + (first + q) * job->head_dim;
