@@ -1,9 +1,10 @@
 /* avx2.c - the table for AVX2, FMA and F16C. Empty on other processors. */
+#include "kernel/tables.h"
+
 #ifdef __x86_64__
 
 #include "kernel/f32x8_avx2.h"
 #include "kernel/i8_avx2.h"
-#include "kernel/tables.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"

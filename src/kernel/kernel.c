@@ -9,8 +9,11 @@
 #include <pthread.h>
 #include <string.h>
 
-#ifdef __x86_64__
+#if defined __x86_64__
 #include <cpuid.h>
+#elif defined KERNEL_HAS_DOTPROD && defined __linux__
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 static bool always(void)
@@ -35,14 +38,30 @@ static bool runs_avx512(void)
 }
 #endif
 
+#ifdef KERNEL_HAS_DOTPROD
+static bool runs_dotprod(void)
+{
+#ifdef __linux__
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+    return true; /* the whole program was compiled for it */
+#endif
+}
+#endif
+
 /* Best first. */
 static const struct {
     const struct kernel_table *table;
     bool (*runs)(void);
 } tables[] = {
 #ifdef __x86_64__
-    {&kernel_table_avx512, runs_avx512},
-    {&kernel_table_avx2, runs_avx2},
+    {&kernel_table_avx512, runs_avx512},   {&kernel_table_avx2, runs_avx2},
+#endif
+#ifdef KERNEL_HAS_DOTPROD
+    {&kernel_table_dotprod, runs_dotprod},
+#endif
+#ifdef __aarch64__
+    {&kernel_table_neon, always},
 #endif
     {&kernel_table_scalar, always},
 };

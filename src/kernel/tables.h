@@ -10,6 +10,11 @@ extern const struct kernel_table kernel_table_avx2;
 extern const struct kernel_table kernel_table_avx512;
 #elif defined __aarch64__
 extern const struct kernel_table kernel_table_neon;
+/* clang has SDOT only in files compiled for it, gcc switches it on inside the file. */
+#if !defined __clang__ || defined __ARM_FEATURE_DOTPROD
+#define KERNEL_HAS_DOTPROD
+extern const struct kernel_table kernel_table_dotprod;
+#endif
 #endif
 
 #endif
