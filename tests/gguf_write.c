@@ -121,8 +121,9 @@ void gguf_write_finish(struct gguf_write *file, struct buffer *out)
     if (file->n_tensors == 0) return;
     file->data_at = align_up(out->n, file->alignment);
     for (size_t i = 0; i < file->n_tensors; i++) {
+        if (file->tensors[i].data.n == 0) continue;
         put_zeros(out, align_up(out->n, file->alignment) - out->n);
-        buffer_add(out, file->tensors[i].data.data ? file->tensors[i].data.data : "", file->tensors[i].data.n);
+        buffer_add(out, file->tensors[i].data.data, file->tensors[i].data.n);
     }
     if (file->pad_last) put_zeros(out, align_up(out->n, file->alignment) - out->n);
     if (out->failed) abort();

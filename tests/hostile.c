@@ -169,11 +169,14 @@ static void no_last_padding(struct gguf_write *file, const struct hostile_case *
     file->pad_last = false;
 }
 
+/* Tensors without elements where no other could stand: inside of one, and behind the end of the file. */
 static void zero_elements(struct gguf_write *file, const struct hostile_case *c)
 {
     (void)c;
     static const uint64_t dims[] = {32, 0};
-    gguf_write_tensor(file, "zero", FORMAT_Q4_0, 2, dims);
+    struct gguf_write_tensor *zero = gguf_write_tensor(file, "zero inside", FORMAT_Q4_0, 2, dims);
+    zero->offset_fixed = true;
+    zero->offset = 32;
     gguf_write_tensor(file, "not zero", FORMAT_F16, 1, dims_a);
     gguf_write_tensor(file, "zero at the end", FORMAT_F32, 2, dims);
     file->pad_last = false;

@@ -41,8 +41,13 @@ static void remove_set(const struct hostile_set *set)
 /* What every error message must be like. */
 static void check_message(const struct hostile_set *set, const char *message)
 {
-    if (!strstr(message, set->expected)) fail_msg("%s: '%s' lacks '%s'", set->name, message, set->expected);
     if (strncmp(message, folder, strlen(folder)) != 0) fail_msg("%s: '%s' names no file", set->name, message);
+    message += strlen(folder);
+    if (set->n_files == 1) { /* what is expected must not be found in the file's name */
+        if (!strstr(message, set->files[0].name)) fail_msg("%s: '%s' names another file", set->name, message);
+        message += 1 + strlen(set->files[0].name);
+    }
+    if (!strstr(message, set->expected)) fail_msg("%s: '%s' lacks '%s'", set->name, message, set->expected);
     if (!strstr(message, "offset ") && !strstr(message, "split.") && !strstr(message, "the file is empty") &&
         !strstr(message, "cannot open"))
         fail_msg("%s: '%s' names no place", set->name, message);
