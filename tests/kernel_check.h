@@ -20,7 +20,7 @@ size_t check_passes(void);
 uint64_t check_random(void);
 size_t check_below(size_t n); /* [0, n) */
 float check_uniform(float low, float high);
-float check_normal(void); /* mean 0, variance 1, |x| <= 6 */
+float check_normal(void); /* about normal: mean 0, variance 1, |x| <= 3 */
 
 /* Equal bits, or both NaN. */
 bool check_same(const float *a, const float *b, size_t n);
