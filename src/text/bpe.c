@@ -164,7 +164,7 @@ int bpe_create(struct bpe *bpe, const struct vocab *vocab, const struct gguf *gg
                          "%s: tokenizer.ggml.merges must be an array of at most %d strings", gguf->path,
                          VOCAB_TOKENS_MAX);
     size_t n_slots = 4;
-    while (n_slots < 2 * kv->n)
+    while (n_slots < kv->n + kv->n / 2)
         n_slots *= 2;
     bpe->slots = arena_array(arena, n_slots, sizeof *bpe->slots);
     if (!bpe->slots) return error_memory(error, n_slots * sizeof *bpe->slots, "the merges");
