@@ -39,6 +39,15 @@ static void arena_gives_zeroed_aligned_memory_that_stays(void **state)
     static size_t sizes[N];
     struct arena arena = {0};
     size_t total = 0;
+    /* leave dirt behind for the arena's blocks to find */
+    void *dirt[8];
+    for (int i = 0; i < 8; i++) {
+        dirt[i] = malloc(80000);
+        assert_non_null(dirt[i]);
+        memset(dirt[i], 0xff, 80000);
+    }
+    for (int i = 0; i < 8; i++)
+        free(dirt[i]);
     for (size_t i = 0; i < N; i++) {
         size_t alignment = (size_t)1 << random_u64() % 13;
         sizes[i] = random_u64() % (i % 50 == 0 ? 200000 : 300);
