@@ -22,7 +22,7 @@ struct chat_limits {
 };
 
 struct chat_segment {
-    size_t begin, end;  /* bytes of the text */
+    size_t begin, end;   /* bytes of the text */
     bool from_variables; /* came from the variables: must not be parsed for special tokens */
 };
 
@@ -39,8 +39,9 @@ int chat_template_compile(struct chat_template **tpl, const char *name, const ch
                           struct stile_error *error);
 void chat_template_free(struct chat_template *tpl);
 
-/* Renders with `variables`, a JSON object. `limits` may be NULL. raise_exception(message) gives an error with that message.
- * Variables listed in `trusted` (NULL-terminated names such as "bos_token"; may be NULL) count as the template's own text. */
+/* Renders with `variables`, a JSON object. `limits` may be NULL. raise_exception(message) gives an error with that
+ * message. Variables listed in `trusted` (NULL-terminated names such as "bos_token"; may be NULL) count as the
+ * template's own text. */
 int chat_template_render(const struct chat_template *tpl, const json_t *variables, const char *const *trusted,
                          const struct chat_limits *limits, struct chat_text *text, struct stile_error *error);
 
