@@ -225,7 +225,10 @@ static double act_value(const struct problem *p, size_t t, size_t i)
     const uint8_t *row = p->acts + t * p->act_bytes;
     if (p->act == ACT_F32) return ((const float *)(const void *)row)[i];
     struct act_row a = act_row_at(p->act, p->k, row);
-    return (double)a.d[i / (p->act == ACT_Q8_32 ? 32 : 256)] * a.q[i];
+    double value = (double)a.d[i / (p->act == ACT_Q8_32 ? 32 : 256)] * a.q[i];
+    for (size_t r = 0; p->act == ACT_Q8_32 && r < ACT_RESIDUALS; r++)
+        if (a.residuals[r].block == i / 32) value += (double)a.residuals[r].d * a.residuals[r].q[i % 32];
+    return value;
 }
 
 /* The largest magnitude that the terms of element i have before they cancel: |scale x code| + |minimum|. */
@@ -264,7 +267,7 @@ static void check_row(const struct problem *p, size_t row, size_t t)
     if (p->scale != 1.0f) sum *= p->scale, size *= fabs(p->scale);
     if (p->has_bias) sum += p->bias[row], size += fabs(p->bias[row]);
     double steps = p->act == ACT_F32     ? (double)p->k / 8 + 3
-                   : p->act == ACT_Q8_32 ? (double)p->k / 16
+                   : p->act == ACT_Q8_32 ? (double)p->k / 16 + 2 * ACT_RESIDUALS
                                          : (double)p->k / 128;
     double tolerance = (steps + 7) * 0x1p-23 * size + 0x1p-140, got = p->want[t * MAX_ROWS + row];
     check_result(fabs(got - sum) <= tolerance,

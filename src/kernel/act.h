@@ -25,11 +25,25 @@ static inline size_t act_offset_sums(enum kernel_act act, size_t k)
     return act == ACT_Q8_32 ? offset + act_align(n_scales * sizeof(float)) : offset;
 }
 
+/* Unused ones have a block number that no row reaches, and zeros. */
+struct act_residual {
+    int8_t q[32];
+    int16_t sums[2];
+    float d, s;
+    uint32_t block;
+};
+
+static inline size_t act_offset_residuals(size_t k)
+{
+    return act_offset_sums(ACT_Q8_32, k) + act_align(k / 16 * sizeof(int16_t));
+}
+
 struct act_row {
     const int8_t *q;
     const float *d;
     const float *s; /* ACT_Q8_32 only */
     const int16_t *sums;
+    const struct act_residual *residuals; /* ACT_Q8_32 only: ACT_RESIDUALS of them */
 };
 
 static inline struct act_row act_row_at(enum kernel_act act, size_t k, const void *row)
@@ -40,6 +54,7 @@ static inline struct act_row act_row_at(enum kernel_act act, size_t k, const voi
         (const float *)(const void *)(p + act_offset_d(k)),
         act == ACT_Q8_32 ? (const float *)(const void *)(p + act_offset_s(k)) : NULL,
         (const int16_t *)(const void *)(p + act_offset_sums(act, k)),
+        act == ACT_Q8_32 ? (const struct act_residual *)(const void *)(p + act_offset_residuals(k)) : NULL,
     };
 }
 

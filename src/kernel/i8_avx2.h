@@ -93,6 +93,11 @@ I8_INLINE void tile_i_store(void *p, tile_i v)
     _mm256_store_si256(p, v);
 }
 
+I8_INLINE tile_i tile_i_add(tile_i a, tile_i b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
 I8_INLINE tile_i tile_pairs(tile_i acc, tile_i pairs, uint32_t act_pair)
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi32((int)act_pair)));
@@ -118,8 +123,8 @@ I8_INLINE __m256i tile_products(__m256i codes, uint32_t acts, int max)
     return _mm256_maddubs_epi16(codes, a);
 }
 
-I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const uint8_t *codes, const int8_t *const q[TILE_COLUMNS],
-                               int n_quads, int max, tile_i scale)
+I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
+                               int max, tile_i scale)
 {
     /* Pairs of products reach 2 * max * 127: this many of them are added in 16 bits. */
     const int run = max <= 15 ? 8 : max <= 32 ? 4 : max <= 64 ? 2 : 1;
@@ -128,7 +133,7 @@ I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const uint8_t *codes, c
     for (int i = 0; i < n_quads; i++) {
         __m256i w = _mm256_load_si256((const void *)(codes + 32 * i));
 #pragma GCC unroll 4
-        for (int c = 0; c < TILE_COLUMNS; c++) {
+        for (int c = 0; c < n_columns; c++) {
             __m256i products = tile_products(w, load_u32(q[c] + 4 * i), max);
             part[c] = i % run == 0 ? products : _mm256_add_epi16(part[c], products);
             if (i % run == run - 1 || i == n_quads - 1)
@@ -137,10 +142,9 @@ I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const uint8_t *codes, c
     }
 }
 
-I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const uint8_t *codes, const int8_t *const q[TILE_COLUMNS],
-                        int n_quads, int max)
+I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
 {
-    tile_dot_scaled(sum, codes, q, n_quads, max, _mm256_set1_epi16(1));
+    tile_dot_scaled(sum, codes, q, n_columns, n_quads, max, _mm256_set1_epi16(1));
 }
 
 #endif

@@ -119,6 +119,11 @@ I8_INLINE void tile_i_store(void *p, tile_i v)
     _mm512_store_si512(p, v);
 }
 
+I8_INLINE tile_i tile_i_add(tile_i a, tile_i b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
 I8_INLINE tile_i tile_pairs(tile_i acc, tile_i pairs, uint32_t act_pair)
 {
     return _mm512_dpwssd_epi32(acc, pairs, _mm512_set1_epi32((int)act_pair));
@@ -134,26 +139,25 @@ I8_INLINE tile_i tile_scale(tile_i pairs, int which)
     return _mm512_srai_epi32(which ? pairs : _mm512_slli_epi32(pairs, 16), 16);
 }
 
-I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const uint8_t *codes, const int8_t *const q[TILE_COLUMNS],
-                        int n_quads, int max)
+I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
 {
     (void)max;
 #pragma GCC unroll 8
     for (int i = 0; i < n_quads; i++) {
         __m512i w = _mm512_load_si512(codes + 64 * i);
 #pragma GCC unroll 4
-        for (int c = 0; c < TILE_COLUMNS; c++)
+        for (int c = 0; c < n_columns; c++)
             sum[c] = _mm512_dpbusd_epi32(sum[c], w, _mm512_set1_epi32((int)load_u32(q[c] + 4 * i)));
     }
 }
 
-I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const uint8_t *codes, const int8_t *const q[TILE_COLUMNS],
-                               int n_quads, int max, tile_i scale)
+I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
+                               int max, tile_i scale)
 {
     tile_i part[TILE_COLUMNS] = {tile_i_zero(), tile_i_zero(), tile_i_zero(), tile_i_zero()};
-    tile_dot(part, codes, q, n_quads, max);
+    tile_dot(part, codes, q, n_columns, n_quads, max);
 #pragma GCC unroll 4
-    for (int c = 0; c < TILE_COLUMNS; c++)
+    for (int c = 0; c < n_columns; c++)
         sum[c] = _mm512_add_epi32(sum[c], _mm512_mullo_epi32(part[c], scale));
 }
 

@@ -336,6 +336,7 @@ typedef f32x8 tile_f;
 #define tile_f_fnma    f32x8_fnma
 #define tile_f_from    f32x8_from_i32
 #define tile_i_zero    i32x8_zero
+#define tile_i_add     i32x8_add
 
 I8_INLINE tile_i tile_i_set1(int x)
 {
@@ -418,21 +419,20 @@ I8_INLINE tile_i tile_dot_column(const uint8_t *codes, const int8_t *q, int n_qu
     return (tile_i){tile_settle(lo), tile_settle(hi)};
 }
 
-I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const uint8_t *codes, const int8_t *const q[TILE_COLUMNS],
-                        int n_quads, int max)
+I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
 {
     (void)max;
 #pragma GCC unroll 4
-    for (int c = 0; c < TILE_COLUMNS; c++)
+    for (int c = 0; c < n_columns; c++)
         sum[c] = i32x8_add(sum[c], tile_dot_column(codes, q[c], n_quads));
 }
 
-I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const uint8_t *codes, const int8_t *const q[TILE_COLUMNS],
-                               int n_quads, int max, tile_i scale)
+I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
+                               int max, tile_i scale)
 {
     (void)max;
 #pragma GCC unroll 4
-    for (int c = 0; c < TILE_COLUMNS; c++) {
+    for (int c = 0; c < n_columns; c++) {
         tile_i part = tile_dot_column(codes, q[c], n_quads);
         sum[c] = (tile_i){vmlaq_s32(sum[c].lo, part.lo, scale.lo), vmlaq_s32(sum[c].hi, part.hi, scale.hi)};
     }

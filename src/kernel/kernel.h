@@ -20,10 +20,13 @@
  *     per 32 elements t = fma(s1, (float)i1, s0 * (float)i0) over its two sub-blocks of 16,
  *     acc = fma(t, d_act, acc).
  *
- *   super-blocks of 256 (K-quants, IQ1 ... IQ4_XS, TQ), ACT_Q8_256:
- *     i = exact integer sum over the super-block of sub-scale x code x activation code,
- *     acc = fma(d * d_act, (float)i, acc); formats with minimums (Q2_K, Q4_K, Q5_K) then
- *     acc = fma(-(dmin * d_act), (float)j, acc), j = exact sum of sub-minimum x sum of activation codes.
+ *   residuals (ACT_Q8_32): the two blocks of a row with the largest d_act (NaN aside; ties: the lower index) are
+ * quantized a second time, x - d_act * code with a d_act of its own. After every 256 elements, and at the row's end,
+ * the residuals among these add to acc as their blocks did, in order of index. Outlier channels cost most of the
+ * precision of 8-bit activations; this halves the distance of the logits from the exact ones. super-blocks of 256
+ * (K-quants, IQ1 ... IQ4_XS, TQ), ACT_Q8_256: i = exact integer sum over the super-block of sub-scale x code x
+ * activation code, acc = fma(d * d_act, (float)i, acc); formats with minimums (Q2_K, Q4_K, Q5_K) then acc = fma(-(dmin
+ * * d_act), (float)j, acc), j = exact sum of sub-minimum x sum of activation codes.
  *
  *   Finally y = acc * scale (if scale is not 1), y = y + bias (if there is one). What are codes and what scales of a
  *   format: unpack.h.
@@ -41,13 +44,15 @@
 /* How activations are presented to a format of weights. */
 enum kernel_act { ACT_F32, ACT_Q8_32, ACT_Q8_256 };
 
+enum { ACT_RESIDUALS = 2 };
+
 enum { KERNEL_ALIGNMENT = 64 }; /* of activation rows and scratch */
 
 /* One row of k activations:
  *   ACT_F32     float x[k rounded up to 8], the rest zero
- *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32], int16_t sums[k/16]   (k a multiple of 32)
- *   ACT_Q8_256  int8_t q[k], float d[k/256], int16_t sums[k/16]                 (k a multiple of 256)
- * each part padded so that the next, and the next row, is aligned to 64 bytes. sums are of 16 codes each. */
+ *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32], int16_t sums[k/16], ACT_RESIDUALS residuals (k a multiple of
+ * 32) ACT_Q8_256  int8_t q[k], float d[k/256], int16_t sums[k/16]                (k a multiple of 256) each part padded
+ * so that the next, and the next row, is aligned to 64 bytes. sums are of 16 codes each. */
 enum kernel_act kernel_act_of(enum format format);
 size_t kernel_act_bytes(enum kernel_act act, size_t k);
 

@@ -16,17 +16,28 @@ static float row_finish(const struct kernel_matmul *job, size_t row, float acc)
 /* ---- blocks of 32 ------------------------------------------------------------------------------ */
 
 /* In scratch, for each of eight rows, a vector of eight blocks after the other: sums (as floats), scales (times the
- * activation's), minimums. n_groups = blocks / 8 rounded up. */
+ * activation's), minimums. n_groups = blocks / 8 rounded up. Residuals: a lane is a row at once. */
 struct row_sums {
     float *sum, *scale, *min;
     size_t n_groups;
+    struct {
+        float sum[ROWS_AT_ONCE], scale[ROWS_AT_ONCE], min[ROWS_AT_ONCE];
+    } residuals[ACT_RESIDUALS];
 };
 
 static struct row_sums row_sums_in(void *scratch, size_t k)
 {
     size_t n_groups = (k / 32 + 7) / 8, size = ROWS_AT_ONCE * 8 * n_groups;
     float *p = scratch;
-    return (struct row_sums){p, p + size, p + 2 * size, n_groups};
+    return (struct row_sums){.sum = p, .scale = p + size, .min = p + 2 * size, .n_groups = n_groups};
+}
+
+/* What row r adds for a residual: kept for row_sums_finish. */
+I8_INLINE void row_residual(struct row_sums *sums, size_t i, size_t r, float sum, float scale, float min)
+{
+    sums->residuals[i].sum[r] = sum;
+    sums->residuals[i].scale[r] = scale;
+    sums->residuals[i].min[r] = min;
 }
 
 static void row_sums_finish(const struct kernel_matmul *job, size_t row, size_t n_rows, const struct row_sums *sums,
@@ -52,6 +63,11 @@ static void row_sums_finish(const struct kernel_matmul *job, size_t row, size_t 
         for (size_t b = 0; b < 8 && 8 * g + b < n_blocks; b++) {
             acc = f32x8_fma(scale[b], sum[b], acc);
             if (has_min) acc = f32x8_fma(min[b], f32x8_set1(a->s[8 * g + b]), acc);
+        }
+        for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+            if (a->residuals[i].block / 8 != g) continue;
+            acc = f32x8_fma(f32x8_load(sums->residuals[i].scale), f32x8_load(sums->residuals[i].sum), acc);
+            if (has_min) acc = f32x8_fma(f32x8_load(sums->residuals[i].min), f32x8_set1(a->residuals[i].s), acc);
         }
     }
     if (job->scale != 1.0f) acc = f32x8_mul(acc, f32x8_set1(job->scale));
@@ -84,6 +100,14 @@ I8_INLINE f32x8 group_sums(const uint8_t *p, size_t stride, size_t n, i8x32 (*co
     return f32x8_from_i32(sums);
 }
 
+/* The sum of a residual with the codes of its block. */
+I8_INLINE float residual_sum(i8x32 codes, const struct act_residual *r, bool is_signed, int offset)
+{
+    i8x32 x = i8x32_load(r->q);
+    int sum = i32x8_sum(is_signed ? i8_dot_s(codes, x) : i8_dot_u(codes, x));
+    return (float)(sum - offset * (r->sums[0] + r->sums[1]));
+}
+
 I8_INLINE void rows_b32(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch,
                         i8x32 (*codes)(const uint8_t *), size_t block_bytes, bool is_signed, int offset)
 {
@@ -104,6 +128,13 @@ I8_INLINE void rows_b32(const struct kernel_matmul *job, size_t row_begin, size_
                 f32x8 d = e8m0 ? scales_mxfp4(p, n) : scales_f16(p, block_bytes, n);
                 f32x8_store(sums.scale + at, f32x8_mul(d, f32x8_load(a.d + b)));
                 if (has_min) f32x8_store(sums.min + at, scales_f16(p + 2, block_bytes, n));
+            }
+            for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+                const struct act_residual *residual = &a.residuals[i];
+                if (residual->block >= n_blocks) continue;
+                p = (const uint8_t *)job->weights + (row + r) * job->row_bytes + residual->block * block_bytes;
+                float d = e8m0 ? 0.5f * f32_from_e8m0(*p) : half_at(p), min = has_min ? half_at(p + 2) : 0.0f;
+                row_residual(&sums, i, r, residual_sum(codes(p), residual, is_signed, offset), d * residual->d, min);
             }
         }
         row_sums_finish(job, row, n_rows, &sums, &a, has_min);
@@ -131,6 +162,13 @@ static void rows_b32_any(const struct kernel_matmul *job, size_t row_begin, size
                             group_sums(codes, 32, n / 32, codes_plain, &a, begin / 32, true, I8_OFFSET_S));
                 f32x8_store(sums.scale + at, f32x8_mul(f32x8_load(w.d), f32x8_load(a.d + begin / 32)));
                 if (format->has_min) f32x8_store(sums.min + at, f32x8_load(w.m));
+                for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+                    const struct act_residual *residual = &a.residuals[i];
+                    size_t b = residual->block - begin / 32;
+                    if (b >= n / 32) continue;
+                    float sum = residual_sum(codes_plain(codes + 32 * b), residual, true, I8_OFFSET_S);
+                    row_residual(&sums, i, r, sum, w.d[b] * residual->d, format->has_min ? w.m[b] : 0.0f);
+                }
             }
         }
         row_sums_finish(job, row, n_rows, &sums, &a, format->has_min);
@@ -144,6 +182,11 @@ static void rows_nvfp4(const struct kernel_matmul *job, size_t row_begin, size_t
     struct act_row a = act_row_at(ACT_Q8_32, job->k, job->acts);
     struct row_sums sums = row_sums_in(scratch, job->k);
     size_t n_blocks = job->k / 32;
+    int8_t split[ACT_RESIDUALS][2][32] = {{{0}}}; /* the first 16 codes and the last, zeros elsewhere */
+    for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+        memcpy(split[i][0], a.residuals[i].q, 16);
+        memcpy(split[i][1] + 16, a.residuals[i].q + 16, 16);
+    }
     for (size_t row = row_begin; row < row_end; row += ROWS_AT_ONCE) {
         size_t n_rows = row_end - row < ROWS_AT_ONCE ? row_end - row : ROWS_AT_ONCE;
         for (size_t r = 0; r < n_rows; r++) {
@@ -167,6 +210,18 @@ static void rows_nvfp4(const struct kernel_matmul *job, size_t row_begin, size_t
                 f32x8 t = f32x8_fma(s1, f32x8_from_i32(sum1), f32x8_mul(s0, f32x8_from_i32(sum0)));
                 f32x8_store(sums.sum + at, t);
                 f32x8_store(sums.scale + at, f32x8_load(a.d + b));
+            }
+            for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+                const struct act_residual *residual = &a.residuals[i];
+                size_t b = residual->block, half = b % 2;
+                if (b >= n_blocks) continue;
+                p = (const uint8_t *)job->weights + (row + r) * job->row_bytes + b / 2 * 36;
+                i8x32 w = codes_nvfp4(p, half);
+                int i0 = i32x8_sum(i8_dot_u(w, i8x32_load(split[i][0]))) - offset * residual->sums[0];
+                int i1 = i32x8_sum(i8_dot_u(w, i8x32_load(split[i][1]))) - offset * residual->sums[1];
+                float s0 = 0.5f * f32_from_ue4m3(p[2 * half]), s1 = 0.5f * f32_from_ue4m3(p[2 * half + 1]);
+                float t = fmaf(s1, (float)i1, s0 * (float)i0);
+                row_residual(&sums, i, r, t, residual->d, 0.0f);
             }
         }
         row_sums_finish(job, row, n_rows, &sums, &a, false);

@@ -3,7 +3,8 @@
  * TILE_ROWS rows are unpacked 256 elements at a time (in scratch, so that they stay in the first-level cache) and
  * interleaved so that a vector holds 4 consecutive elements of each row. Then every token, TILE_COLUMNS at once, runs
  * over them: one lane is one row, so the chain of sums in kernel.h is simply the order of the instructions. Between
- * pieces the sums rest in the outputs. Rows and columns past the end repeat the last one and are not stored.
+ * pieces, and before what residuals add, the sums rest in the outputs. Rows and columns past the end repeat the last
+ * one and are not stored.
  */
 
 struct tile {
@@ -20,6 +21,7 @@ struct tile {
 struct tile_place {
     const struct kernel_matmul *job;
     const struct tile *tile;
+    const uint32_t *residual_blocks; /* (n_tokens, ACT_RESIDUALS): block numbers */
     size_t row, n_rows;
     size_t begin, n; /* elements */
     int offset;      /* of the codes in the tile */
@@ -87,6 +89,19 @@ static void tile_fill(const struct tile_place *place, struct tile *tile)
 
 /* ---- sweeps ------------------------------------------------------------------------------------ */
 
+I8_INLINE tile_f tile_sums_load(const float *out, size_t n_rows)
+{
+    return n_rows == TILE_ROWS ? tile_f_load(out) : tile_f_load_n(out, n_rows);
+}
+
+I8_INLINE void tile_sums_store(float *out, tile_f sums, size_t n_rows)
+{
+    if (n_rows == TILE_ROWS)
+        tile_f_store(out, sums);
+    else
+        tile_f_store_n(out, sums, n_rows);
+}
+
 /* TILE_COLUMNS tokens from `first` on. */
 struct tile_columns {
     size_t first, n;
@@ -107,29 +122,31 @@ I8_INLINE void columns_begin(const struct tile_place *place, enum kernel_act act
         const float *out = job->out + t * job->out_stride + place->row;
         columns->a[c] = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
         columns->q[c] = columns->a[c].q + place->begin;
-        if (place->begin == 0)
-            columns->acc[c] = tile_f_zero();
-        else
-            columns->acc[c] = place->n_rows == TILE_ROWS ? tile_f_load(out) : tile_f_load_n(out, place->n_rows);
+        columns->acc[c] = place->begin == 0 ? tile_f_zero() : tile_sums_load(out, place->n_rows);
     }
 }
 
 I8_INLINE void columns_end(const struct tile_place *place, struct tile_columns *columns)
 {
     const struct kernel_matmul *job = place->job;
-    bool last = place->begin + place->n == job->k;
-    size_t n_rows = place->n_rows;
 #pragma GCC unroll 4
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
         if (c >= columns->n) break;
-        float *out = job->out + (columns->first + c) * job->out_stride + place->row;
-        tile_f y = columns->acc[c];
-        if (last && job->scale != 1.0f) y = tile_f_mul(y, tile_f_set1(job->scale));
-        if (last && job->bias) y = tile_f_add(y, tile_f_load_n(job->bias + place->row, n_rows));
-        if (n_rows == TILE_ROWS)
-            tile_f_store(out, y);
-        else
-            tile_f_store_n(out, y, n_rows);
+        tile_sums_store(job->out + (columns->first + c) * job->out_stride + place->row, columns->acc[c], place->n_rows);
+    }
+}
+
+/* The tensor's scale and the bias, once all is summed. */
+static void tile_finish(const struct kernel_matmul *job, size_t row, size_t n_rows)
+{
+    tile_f scale = tile_f_set1(job->scale), bias = job->bias ? tile_f_load_n(job->bias + row, n_rows) : tile_f_zero();
+    if (job->scale == 1.0f && !job->bias) return;
+    for (size_t t = 0; t < job->n_tokens; t++) {
+        float *out = job->out + t * job->out_stride + row;
+        tile_f y = tile_sums_load(out, n_rows);
+        if (job->scale != 1.0f) y = tile_f_mul(y, scale);
+        if (job->bias) y = tile_f_add(y, bias);
+        tile_sums_store(out, y, n_rows);
     }
 }
 
@@ -157,7 +174,7 @@ I8_INLINE void sweep_b32(const struct tile_place *place, int max, bool has_min)
                 sum[c] = tile_i_zero();
                 if (correct) sum[c] = tile_pairs(sum[c], minus_offset, load_u32(columns.a[c].sums + 2 * at));
             }
-            tile_dot(sum, tile->codes + 32 * TILE_ROWS * b, q, 8, max);
+            tile_dot(sum, tile->codes + 32 * TILE_ROWS * b, q, TILE_COLUMNS, 8, max);
             tile_f d = tile_f_load(tile->d[b]);
 #pragma GCC unroll 4
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
@@ -195,8 +212,8 @@ static void sweep_nvfp4(const struct tile_place *place)
                 sum0[c] = tile_pairs(tile_i_zero(), minus_first, sums);
                 sum1[c] = tile_pairs(tile_i_zero(), minus_second, sums);
             }
-            tile_dot(sum0, codes, q, 4, MAX);
-            tile_dot(sum1, codes + 4 * TILE_QUAD, q_second, 4, MAX);
+            tile_dot(sum0, codes, q, TILE_COLUMNS, 4, MAX);
+            tile_dot(sum1, codes + 4 * TILE_QUAD, q_second, TILE_COLUMNS, 4, MAX);
             tile_f s0 = tile_f_load(tile->d[2 * b]), s1 = tile_f_load(tile->d[2 * b + 1]);
 #pragma GCC unroll 4
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
@@ -206,6 +223,49 @@ static void sweep_nvfp4(const struct tile_place *place)
             }
         }
         columns_end(place, &columns);
+    }
+}
+
+/* ---- residuals --------------------------------------------------------------------------------- */
+
+/* What the residual of one token adds. */
+I8_INLINE tile_f residual_add(const struct tile_place *place, const struct act_residual *r, tile_f acc)
+{
+    const struct tile *tile = place->tile;
+    const struct unpack_format *format = &unpack_table[place->job->format];
+    size_t b = r->block - place->begin / 32;
+    const uint8_t *codes = tile->codes + 32 * TILE_ROWS * b;
+    const int8_t *q = r->q, *q_second = r->q + 16;
+    uint32_t sums = load_u32(r->sums);
+    int minus = -place->offset;
+    tile_f d = tile_f_set1(r->d);
+    tile_i sum0 = tile_pairs(tile_i_zero(), tile_two(minus, 0), sums);
+    tile_i sum1 = tile_pairs(tile_i_zero(), tile_two(0, minus), sums);
+    if (format->max > 127) {
+        tile_dot(&sum0, codes, &q, 1, 4, 255);
+        tile_dot(&sum1, codes + 4 * TILE_QUAD, &q_second, 1, 4, 255);
+    } else {
+        tile_dot(&sum0, codes, &q, 1, 4, 32);
+        tile_dot(&sum1, codes + 4 * TILE_QUAD, &q_second, 1, 4, 32);
+    }
+    if (format->class == UNPACK_NVFP4) {
+        tile_f first = tile_f_mul(tile_f_load(tile->d[2 * b]), tile_f_from(sum0));
+        return tile_f_fma(tile_f_fma(tile_f_load(tile->d[2 * b + 1]), tile_f_from(sum1), first), d, acc);
+    }
+    acc = tile_f_fma(tile_f_mul(tile_f_load(tile->d[b]), d), tile_f_from(tile_i_add(sum0, sum1)), acc);
+    return format->has_min ? tile_f_fma(tile_f_load(tile->m[b]), tile_f_set1(r->s), acc) : acc;
+}
+
+static void sweep_residuals(const struct tile_place *place)
+{
+    const struct kernel_matmul *job = place->job;
+    for (size_t i = 0; i < job->n_tokens * ACT_RESIDUALS; i++) {
+        size_t t = i / ACT_RESIDUALS;
+        if (place->residual_blocks[i] - place->begin / 32 >= place->n / 32) continue;
+        const void *row = (const uint8_t *)job->acts + t * job->act_stride_bytes;
+        float *out = job->out + t * job->out_stride + place->row;
+        const struct act_residual *r = &act_row_at(ACT_Q8_32, job->k, row).residuals[i % ACT_RESIDUALS];
+        tile_sums_store(out, residual_add(place, r, tile_sums_load(out, place->n_rows)), place->n_rows);
     }
 }
 
@@ -236,7 +296,8 @@ I8_INLINE void sweep_s256(const struct tile_place *place, int max, bool has_min,
 #pragma GCC unroll 4
             for (size_t c = 0; c < TILE_COLUMNS; c++)
                 q[c] = columns.q[c] + 4 * i;
-            tile_dot_scaled(sum, tile->codes + TILE_QUAD * i, q, n_quads, max, tile_i_load(tile->scales[i / 4]));
+            tile_dot_scaled(sum, tile->codes + TILE_QUAD * i, q, TILE_COLUMNS, n_quads, max,
+                            tile_i_load(tile->scales[i / 4]));
         }
         tile_f d = tile_f_load(tile->super_d);
 #pragma GCC unroll 4
@@ -326,20 +387,42 @@ static void (*sweep_of(enum format format))(const struct tile_place *)
     return f->max <= 64 ? sweep_s256_64 : f->max <= 127 ? sweep_s256_127 : sweep_s256_255;
 }
 
-static void matmul_tiles(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
+enum { TILE_TOKENS = 1024 /* in one go: bounds the table of residual blocks */ };
+
+static void matmul_tiles_of(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
 {
     struct tile *tile = scratch;
+    uint32_t *residual_blocks = (uint32_t *)(void *)(tile + 1);
     const struct unpack_format *format = &unpack_table[job->format];
+    bool has_residuals = format->class != UNPACK_S256;
     void (*sweep)(const struct tile_place *) = sweep_of(job->format);
+    for (size_t t = 0; has_residuals && t < job->n_tokens; t++) {
+        const void *row = (const uint8_t *)job->acts + t * job->act_stride_bytes;
+        for (size_t i = 0; i < ACT_RESIDUALS; i++)
+            residual_blocks[t * ACT_RESIDUALS + i] = act_row_at(ACT_Q8_32, job->k, row).residuals[i].block;
+    }
     for (size_t row = row_begin; row < row_end; row += TILE_ROWS) {
         size_t n_rows = row_end - row < TILE_ROWS ? row_end - row : TILE_ROWS;
         for (size_t begin = 0; begin < job->k; begin += UNPACK_PIECE) {
             size_t n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
             struct tile_place place = {
-                job, tile, row, n_rows, begin, n, format->max > 127 ? I8_OFFSET_S : format->offset,
+                job, tile, residual_blocks, row, n_rows, begin, n, format->max > 127 ? I8_OFFSET_S : format->offset,
             };
             tile_fill(&place, tile);
             sweep(&place);
+            if (has_residuals) sweep_residuals(&place);
         }
+        tile_finish(job, row, n_rows);
+    }
+}
+
+static void matmul_tiles(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
+{
+    for (size_t t = 0; t < job->n_tokens; t += TILE_TOKENS) {
+        struct kernel_matmul part = *job;
+        part.acts = (const uint8_t *)job->acts + t * job->act_stride_bytes;
+        part.out = job->out + t * job->out_stride;
+        part.n_tokens = job->n_tokens - t < TILE_TOKENS ? job->n_tokens - t : TILE_TOKENS;
+        matmul_tiles_of(&part, row_begin, row_end, scratch);
     }
 }

@@ -8,6 +8,8 @@
 #include "base/bytes.h"
 #include "kernel/act.h"
 
+#include <math.h>
+
 static float quantize_block(const float *x, size_t n, int8_t *q, int16_t *sums)
 {
     uint32_t amax_bits = i8_amax_bits(x, n);
@@ -21,6 +23,35 @@ static float quantize_block(const float *x, size_t n, int8_t *q, int16_t *sums)
     for (size_t i = 0; i < n; i += 16)
         sums[i / 16] = (int16_t)i8_codes(x + i, factor, q + i);
     return amax / 127.0f;
+}
+
+/* The blocks with the largest steps lose most: what rounding left of them is rounded once more. */
+static void quantize_residuals(const float *x, const int8_t *q, const float *d, size_t n_blocks,
+                               struct act_residual residuals[ACT_RESIDUALS])
+{
+    size_t first = n_blocks, second = n_blocks; /* the largest d, and the largest of the others; NaN never is */
+    for (size_t b = 0; b < n_blocks; b++) {
+        if (!(d[b] > 0.0f)) continue;
+        if (first == n_blocks || d[b] > d[first]) {
+            second = first;
+            first = b;
+        } else if (second == n_blocks || d[b] > d[second]) {
+            second = b;
+        }
+    }
+    size_t blocks[ACT_RESIDUALS] = {first < second ? first : second, first < second ? second : first};
+    for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+        struct act_residual *r = &residuals[i];
+        float left[32];
+        size_t b = blocks[i];
+        *r = (struct act_residual){.block = UINT32_MAX};
+        if (b == n_blocks) continue;
+        for (size_t j = 0; j < 32; j++)
+            left[j] = fmaf(-d[b], (float)q[32 * b + j], x[32 * b + j]);
+        r->d = quantize_block(left, 32, r->q, r->sums);
+        r->s = r->d * (float)(r->sums[0] + r->sums[1]);
+        r->block = (uint32_t)b;
+    }
 }
 
 static void quantize(enum kernel_act act, const float *x, size_t k, void *row)
@@ -38,4 +69,6 @@ static void quantize(enum kernel_act act, const float *x, size_t k, void *row)
         d[b] = quantize_block(x + b * n, n, (int8_t *)p + b * n, sums + b * n / 16);
         if (act == ACT_Q8_32) s[b] = d[b] * (float)(sums[2 * b] + sums[2 * b + 1]);
     }
+    if (act == ACT_Q8_32)
+        quantize_residuals(x, (int8_t *)p, d, k / 32, (struct act_residual *)(void *)(p + act_offset_residuals(k)));
 }

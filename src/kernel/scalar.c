@@ -40,23 +40,29 @@ static int dot(const int8_t *a, const int8_t *b, int n)
     return sum;
 }
 
-static float add_b32(const struct unpacked *w, bool has_min, const struct act_row *a, size_t begin, size_t n, float acc)
+/* Block i of a piece times 32 activations. */
+static float add_block(const struct unpack_format *format, const struct unpacked *w, size_t i, const int8_t *q, float d,
+                       float s, float acc)
 {
-    for (size_t i = 0; i < n / 32; i++) {
-        size_t b = begin / 32 + i;
-        acc = fmaf(w->d[i] * a->d[b], (float)dot(w->codes + 32 * i, a->q + 32 * b, 32), acc);
-        if (has_min) acc = fmaf(w->m[i], a->s[b], acc);
+    const int8_t *codes = w->codes + 32 * i;
+    if (format->class == UNPACK_NVFP4) {
+        float i0 = (float)dot(codes, q, 16), i1 = (float)dot(codes + 16, q + 16, 16);
+        return fmaf(fmaf(w->d[2 * i + 1], i1, w->d[2 * i] * i0), d, acc);
     }
-    return acc;
+    acc = fmaf(w->d[i] * d, (float)dot(codes, q, 32), acc);
+    return format->has_min ? fmaf(w->m[i], s, acc) : acc;
 }
 
-static float add_nvfp4(const struct unpacked *w, const struct act_row *a, size_t begin, size_t n, float acc)
+static float add_blocks(const struct unpack_format *format, const struct unpacked *w, const struct act_row *a,
+                        size_t begin, size_t n, float acc)
 {
-    for (size_t i = 0; i < n / 32; i++) {
-        size_t b = begin / 32 + i;
-        float i0 = (float)dot(w->codes + 32 * i, a->q + 32 * b, 16);
-        float i1 = (float)dot(w->codes + 32 * i + 16, a->q + 32 * b + 16, 16);
-        acc = fmaf(fmaf(w->d[2 * i + 1], i1, w->d[2 * i] * i0), a->d[b], acc);
+    size_t first = begin / 32;
+    for (size_t i = 0; i < n / 32; i++)
+        acc = add_block(format, w, i, a->q + begin + 32 * i, a->d[first + i], a->s[first + i], acc);
+    for (size_t i = 0; i < ACT_RESIDUALS; i++) {
+        const struct act_residual *r = &a->residuals[i];
+        if (r->block >= first && r->block < first + n / 32)
+            acc = add_block(format, w, r->block - first, r->q, r->d, r->s, acc);
     }
     return acc;
 }
@@ -94,9 +100,10 @@ static void row_of_blocks(const struct kernel_matmul *job, size_t row)
         for (size_t t = 0; t < job->n_tokens; t++) {
             struct act_row a = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
             float *out = job->out + t * job->out_stride + row, acc = begin == 0 ? 0.0f : *out;
-            if (format->class == UNPACK_B32) acc = add_b32(&w, format->has_min, &a, begin, n, acc);
-            if (format->class == UNPACK_NVFP4) acc = add_nvfp4(&w, &a, begin, n, acc);
-            if (format->class == UNPACK_S256) acc = add_s256(&w, format->has_min, &a, begin, acc);
+            if (format->class == UNPACK_S256)
+                acc = add_s256(&w, format->has_min, &a, begin, acc);
+            else
+                acc = add_blocks(format, &w, &a, begin, n, acc);
             *out = begin + n == job->k ? finish(job, row, acc) : acc;
         }
     }
