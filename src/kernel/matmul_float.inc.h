@@ -3,48 +3,65 @@
  * FLOAT_ROWS x FLOAT_COLUMNS vectors of sums at once; every weight and activation that is loaded serves all of them.
  */
 
-enum { FLOAT_ROWS = 4, FLOAT_COLUMNS = 2 };
+enum { FLOAT_ROWS = 4, FLOAT_COLUMNS = 3 };
 
-I8_INLINE f32x8 float_load(enum format format, const uint8_t *p, size_t n)
+I8_INLINE f32x8 float_load(enum format format, const void *p, size_t n)
 {
-    const void *at = p;
-    switch (format) {
-    case FORMAT_F16: return n >= 8 ? f32x8_load_f16(at) : f32x8_load_f16_n(at, n);
-    case FORMAT_BF16: return n >= 8 ? f32x8_load_bf16(at) : f32x8_load_bf16_n(at, n);
-    default: return n >= 8 ? f32x8_load(at) : f32x8_load_n(at, n);
+    if (format == FORMAT_F16) return n >= 8 ? f32x8_load_f16(p) : f32x8_load_f16_n(p, n);
+    if (format == FORMAT_BF16) return n >= 8 ? f32x8_load_bf16(p) : f32x8_load_bf16_n(p, n);
+    return n >= 8 ? f32x8_load(p) : f32x8_load_n(p, n);
+}
+
+struct float_block {
+    const uint8_t *w; /* first row */
+    const uint8_t *x; /* first token */
+    size_t row_bytes, act_bytes;
+    f32x8 acc[FLOAT_ROWS][FLOAT_COLUMNS];
+};
+
+/* Elements i ... i + 7, of which n exist; n_rows and n_columns are constants. */
+I8_INLINE void float_step(struct float_block *block, enum format format, size_t i, size_t n, size_t n_rows,
+                          size_t n_columns)
+{
+    f32x8 column[FLOAT_COLUMNS];
+#pragma GCC unroll 3
+    for (size_t c = 0; c < n_columns; c++)
+        column[c] = f32x8_load((const float *)(const void *)(block->x + c * block->act_bytes) + i);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *p = block->w + r * block->row_bytes + i * (format == FORMAT_F32 ? 4 : 2);
+        f32x8 v = float_load(format, p, n);
+        if (n_columns == 1) __builtin_prefetch(p + 1024);
+#pragma GCC unroll 3
+        for (size_t c = 0; c < n_columns; c++)
+            block->acc[r][c] = f32x8_fma(v, column[c], block->acc[r][c]);
     }
 }
 
-/* n_rows and n_columns are constants; the first row and token are `row` and `t`. */
 I8_INLINE void float_block(const struct kernel_matmul *job, enum format format, size_t row, size_t t, size_t n_rows,
                            size_t n_columns)
 {
-    const size_t element_bytes = format == FORMAT_F32 ? 4 : 2;
-    const uint8_t *w = (const uint8_t *)job->weights + row * job->row_bytes;
-    const uint8_t *x = (const uint8_t *)job->acts + t * job->act_stride_bytes;
-    f32x8 acc[FLOAT_ROWS][FLOAT_COLUMNS];
-    for (size_t r = 0; r < n_rows; r++) {
-        for (size_t c = 0; c < n_columns; c++)
-            acc[r][c] = f32x8_zero();
-    }
-    for (size_t i = 0; i < job->k; i += 8) {
-        f32x8 column[FLOAT_COLUMNS];
-#pragma GCC unroll 2
-        for (size_t c = 0; c < n_columns; c++)
-            column[c] = f32x8_load((const float *)(const void *)(x + c * job->act_stride_bytes) + i);
+    struct float_block block = {
+        .w = (const uint8_t *)job->weights + row * job->row_bytes,
+        .x = (const uint8_t *)job->acts + t * job->act_stride_bytes,
+        .row_bytes = job->row_bytes,
+        .act_bytes = job->act_stride_bytes,
+    };
+    size_t i = 0;
 #pragma GCC unroll 4
-        for (size_t r = 0; r < n_rows; r++) {
-            const uint8_t *p = w + r * job->row_bytes + i * element_bytes;
-            f32x8 v = float_load(format, p, job->k - i);
-            if (n_columns == 1) __builtin_prefetch(p + 1024);
-#pragma GCC unroll 2
-            for (size_t c = 0; c < n_columns; c++)
-                acc[r][c] = f32x8_fma(v, column[c], acc[r][c]);
-        }
-    }
     for (size_t r = 0; r < n_rows; r++) {
+#pragma GCC unroll 3
         for (size_t c = 0; c < n_columns; c++)
-            job->out[(t + c) * job->out_stride + row + r] = row_finish(job, row + r, f32x8_sum(acc[r][c]));
+            block.acc[r][c] = f32x8_zero();
+    }
+    for (; i + 8 <= job->k; i += 8)
+        float_step(&block, format, i, 8, n_rows, n_columns);
+    if (i < job->k) float_step(&block, format, i, job->k - i, n_rows, n_columns);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < n_rows; r++) {
+#pragma GCC unroll 3
+        for (size_t c = 0; c < n_columns; c++)
+            job->out[(t + c) * job->out_stride + row + r] = row_finish(job, row + r, f32x8_sum(block.acc[r][c]));
     }
 }
 
@@ -66,11 +83,26 @@ I8_INLINE void float_format(const struct kernel_matmul *job, enum format format,
         float_rows(job, format, row, 1);
 }
 
+static void matmul_f32(const struct kernel_matmul *job, size_t row_begin, size_t row_end)
+{
+    float_format(job, FORMAT_F32, row_begin, row_end);
+}
+
+static void matmul_f16(const struct kernel_matmul *job, size_t row_begin, size_t row_end)
+{
+    float_format(job, FORMAT_F16, row_begin, row_end);
+}
+
+static void matmul_bf16(const struct kernel_matmul *job, size_t row_begin, size_t row_end)
+{
+    float_format(job, FORMAT_BF16, row_begin, row_end);
+}
+
 static void matmul_floats(const struct kernel_matmul *job, size_t row_begin, size_t row_end)
 {
     switch (job->format) {
-    case FORMAT_F16: float_format(job, FORMAT_F16, row_begin, row_end); break;
-    case FORMAT_BF16: float_format(job, FORMAT_BF16, row_begin, row_end); break;
-    default: float_format(job, FORMAT_F32, row_begin, row_end);
+    case FORMAT_F16: matmul_f16(job, row_begin, row_end); break;
+    case FORMAT_BF16: matmul_bf16(job, row_begin, row_end); break;
+    default: matmul_f32(job, row_begin, row_end);
     }
 }
