@@ -19,8 +19,8 @@ struct worker {
 };
 
 struct threads {
-    int n;
-    bool spin; /* false when there are more threads than processors */
+    atomic_int n; /* falls when not all could be started */
+    bool spin;    /* false when there are more threads than processors */
     bool quit;
     void (*fn)(void *arg, int i, int n);
     void *arg;
@@ -57,7 +57,7 @@ static bool spin_until_changed(const atomic_uint *epoch, unsigned seen)
 void threads_barrier(struct threads *threads)
 {
     unsigned seen = atomic_load_explicit(&threads->epoch, memory_order_relaxed);
-    if (atomic_fetch_add(&threads->n_arrived, 1) + 1 == threads->n) {
+    if (atomic_fetch_add(&threads->n_arrived, 1) + 1 == atomic_load_explicit(&threads->n, memory_order_relaxed)) {
         atomic_store_explicit(&threads->n_arrived, 0, memory_order_relaxed);
         /* sequentially consistent with the sleeper's store to n_asleep: one of the two sees the other */
         atomic_store(&threads->epoch, seen + 1);
