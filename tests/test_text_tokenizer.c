@@ -345,6 +345,7 @@ static void long_runs_take_linear_time(void **state)
     (void)state;
     static const struct run runs[] = {
         {" ", "a"},
+        {" ", "\x01"},
         {"a", ""},
         {"A", "1"},
         {"\xF0\x9F\xA6\x99", ""},

@@ -196,6 +196,24 @@ static void bos_and_eos_follow_the_keys(void **state)
     tokenizer_free(t);
 }
 
+/* A user-defined token of one byte is found everywhere, at the end too, but not inside a longer one. */
+static void special_tokens_of_one_byte_are_found(void **state)
+{
+    (void)state;
+    struct gguf_write file;
+    struct tiny_vocab vocab;
+    tiny_vocab(&vocab);
+    vocab.texts[TINY_VOCAB - 3] = "|";
+    vocab.types[TINY_VOCAB - 3] = TOKEN_USER_DEFINED;
+    start(&file);
+    gguf_write_vocab(&file, &vocab);
+    struct tokenizer *t = good_tokenizer(&file);
+    const int32_t bar = TINY_VOCAB - 3, end = TINY_VOCAB - 1;
+    EXPECT_IDS(t, "||", 0, bar, bar);
+    EXPECT_IDS(t, "|<|im_end|>|", TOKENIZER_PARSE_SPECIAL, bar, end, bar);
+    tokenizer_free(t);
+}
+
 static void special_tokens_need_trust(void **state)
 {
     (void)state;
@@ -579,6 +597,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bos_and_eos_follow_the_keys),
+        cmocka_unit_test(special_tokens_of_one_byte_are_found),
         cmocka_unit_test(special_tokens_need_trust),
         cmocka_unit_test(doubtful_bytes_spell_no_control_token),
         cmocka_unit_test(sentencepiece_follows_scores),
