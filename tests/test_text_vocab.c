@@ -31,15 +31,20 @@ static int folder_remove(void **state)
     return rmdir(folder);
 }
 
+static void file_write(const char *bytes, size_t n)
+{
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, n, out), n);
+    assert_int_equal(fclose(out), 0);
+}
+
 /* The file's tokenizer, or NULL with the error filled. Frees `file`. */
 static struct tokenizer *tokenizer_of(struct gguf_write *file, struct stile_error *error)
 {
     struct buffer bytes = {0};
     gguf_write_finish(file, &bytes);
-    FILE *out = fopen(path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fwrite(bytes.data, 1, bytes.n, out), bytes.n);
-    assert_int_equal(fclose(out), 0);
+    file_write(bytes.data, bytes.n);
     buffer_free(&bytes);
     gguf_write_free(file);
     struct gguf *gguf;
@@ -593,6 +598,57 @@ static void odd_vocabularies_work(void **state)
     tokenizer_free(t);
 }
 
+/* Bytes of a good vocabulary changed at random: an error or a tokenizer that can be used. */
+static void random_changes_do_no_harm(void **state)
+{
+    (void)state;
+    uint64_t seed = 1;
+    int n_accepted = 0;
+    for (int kind = 0; kind < 2; kind++) {
+        struct gguf_write file;
+        if (kind) {
+            start_spm(&file);
+        } else {
+            start(&file);
+        }
+        struct buffer good = {0};
+        gguf_write_finish(&file, &good);
+        /* the tensors' data does not matter here */
+        size_t n = file.data_at > 0 && file.data_at < good.n ? file.data_at : good.n;
+        gguf_write_free(&file);
+        char *bytes = malloc(good.n);
+        assert_non_null(bytes);
+        for (int i = 0; i < 700; i++) {
+            memcpy(bytes, good.data, good.n);
+            for (int change = 0; change <= i % 3; change++) {
+                seed = seed * 6364136223846793005u + 1442695040888963407u;
+                char *byte = &bytes[(seed >> 33) % n];
+                unsigned bits = seed >> 25 & 255;
+                *byte = (char)(i % 2 ? bits : (unsigned char)*byte ^ 1u << bits % 8);
+            }
+            file_write(bytes, good.n);
+            struct gguf *gguf;
+            struct tokenizer *tokenizer;
+            if (gguf_open(&gguf, path, NULL) < 0) continue;
+            if (tokenizer_create(&tokenizer, gguf, NULL) == STILE_OK) {
+                struct tokens tokens = {0};
+                (void)tokenizer_encode(tokenizer, bytes, 500, (unsigned)i & 7, true, &tokens, NULL);
+                for (size_t t = 0; t < tokens.n; t++) {
+                    size_t n_bytes;
+                    assert_non_null(tokenizer_bytes(tokenizer, tokens.ids[t], true, &n_bytes));
+                }
+                tokens_free(&tokens);
+                tokenizer_free(tokenizer);
+                n_accepted++;
+            }
+            gguf_close(gguf);
+        }
+        free(bytes);
+        buffer_free(&good);
+    }
+    assert_in_range(n_accepted, 100, 1300);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -610,6 +666,7 @@ int main(void)
         cmocka_unit_test(wrong_merges_are_refused),
         cmocka_unit_test(colliding_spellings_are_refused),
         cmocka_unit_test(odd_vocabularies_work),
+        cmocka_unit_test(random_changes_do_no_harm),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
