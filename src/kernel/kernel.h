@@ -20,13 +20,16 @@
  *     per 32 elements t = fma(s1, (float)i1, s0 * (float)i0) over its two sub-blocks of 16,
  *     acc = fma(t, d_act, acc).
  *
- *   residuals (ACT_Q8_32): the two blocks of a row with the largest d_act (NaN aside; ties: the lower index) are
- * quantized a second time, x - d_act * code with a d_act of its own. After every 256 elements, and at the row's end,
- * the residuals among these add to acc as their blocks did, in order of index. Outlier channels cost most of the
- * precision of 8-bit activations; this halves the distance of the logits from the exact ones. super-blocks of 256
- * (K-quants, IQ1 ... IQ4_XS, TQ), ACT_Q8_256: i = exact integer sum over the super-block of sub-scale x code x
- * activation code, acc = fma(d * d_act, (float)i, acc); formats with minimums (Q2_K, Q4_K, Q5_K) then acc = fma(-(dmin
- * * d_act), (float)j, acc), j = exact sum of sub-minimum x sum of activation codes.
+ *   both of these then add residuals:
+ *     the ACT_RESIDUALS blocks of a row with the largest d_act (NaN aside; ties: the lower index) are quantized a second
+ *     time, x - d_act * code with a d_act of its own. After every 256 elements, and at the row's end, the residuals
+ *     among these add to acc as their blocks did, in order of index. Outlier channels cost most of the precision of
+ *     8-bit activations; this halves the distance of the logits from the exact ones.
+ *
+ *   super-blocks of 256 (K-quants, IQ1 ... IQ4_XS, TQ), ACT_Q8_256:
+ *     i = exact integer sum over the super-block of sub-scale x code x activation code,
+ *     acc = fma(d * d_act, (float)i, acc); formats with minimums (Q2_K, Q4_K, Q5_K) then
+ *     acc = fma(-(dmin * d_act), (float)j, acc), j = exact sum of sub-minimum x sum of activation codes.
  *
  *   Finally y = acc * scale (if scale is not 1), y = y + bias (if there is one). What are codes and what scales of a
  *   format: unpack.h.
@@ -44,7 +47,7 @@
 /* How activations are presented to a format of weights. */
 enum kernel_act { ACT_F32, ACT_Q8_32, ACT_Q8_256 };
 
-enum { ACT_RESIDUALS = 2 };
+enum { ACT_RESIDUALS = 3 };
 
 enum { KERNEL_ALIGNMENT = 64 }; /* of activation rows and scratch */
 

@@ -25,21 +25,30 @@ static float quantize_block(const float *x, size_t n, int8_t *q, int16_t *sums)
     return amax / 127.0f;
 }
 
-/* The blocks with the largest steps lose most: what rounding left of them is rounded once more. */
+/* The blocks with the largest steps d, in order of index; n_blocks where there are no more. NaN is never among them. */
+static void largest_blocks(const float *d, size_t n_blocks, size_t blocks[ACT_RESIDUALS])
+{
+    for (size_t i = 0; i < ACT_RESIDUALS; i++)
+        blocks[i] = n_blocks;
+    size_t n = 0, smallest = 0; /* of those in `blocks` */
+    for (size_t b = 0; b < n_blocks; b++) {
+        if (!(d[b] > 0.0f) || (n == ACT_RESIDUALS && !(d[b] > d[blocks[smallest]]))) continue;
+        size_t i = n == ACT_RESIDUALS ? smallest : n++;
+        for (; i + 1 < n; i++)
+            blocks[i] = blocks[i + 1];
+        blocks[n - 1] = b;
+        smallest = n - 1;
+        for (i = n - 1; i-- > 0;)
+            if (d[blocks[i]] < d[blocks[smallest]]) smallest = i;
+    }
+}
+
+/* They lose most: what rounding left of them is rounded once more. */
 static void quantize_residuals(const float *x, const int8_t *q, const float *d, size_t n_blocks,
                                struct act_residual residuals[ACT_RESIDUALS])
 {
-    size_t first = n_blocks, second = n_blocks; /* the largest d, and the largest of the others; NaN never is */
-    for (size_t b = 0; b < n_blocks; b++) {
-        if (!(d[b] > 0.0f)) continue;
-        if (first == n_blocks || d[b] > d[first]) {
-            second = first;
-            first = b;
-        } else if (second == n_blocks || d[b] > d[second]) {
-            second = b;
-        }
-    }
-    size_t blocks[ACT_RESIDUALS] = {first < second ? first : second, first < second ? second : first};
+    size_t blocks[ACT_RESIDUALS];
+    largest_blocks(d, n_blocks, blocks);
     for (size_t i = 0; i < ACT_RESIDUALS; i++) {
         struct act_residual *r = &residuals[i];
         float left[32];
