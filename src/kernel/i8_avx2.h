@@ -41,6 +41,10 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));
 }
 
+/* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
+#define FLOAT_ROWS    3
+#define FLOAT_COLUMNS 3
+
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
 enum { TILE_ROWS = 8, TILE_COLUMNS = 4 };

@@ -37,6 +37,10 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_dpwssd_epi32(acc, products, i8_scale_pair(scales, j));
 }
 
+/* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
+#define FLOAT_ROWS    3
+#define FLOAT_COLUMNS 4
+
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
 enum { TILE_ROWS = 16, TILE_COLUMNS = 4 };

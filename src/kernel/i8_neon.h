@@ -10,8 +10,7 @@
 
 #include "base/bytes.h"
 #include "kernel/f32x8_neon.h"
-
-#define I8_INLINE static inline __attribute__((always_inline))
+#include "kernel/inline.h"
 
 enum { I8_OFFSET_S = 0 };
 
@@ -316,6 +315,10 @@ I8_INLINE int i8_codes(const float *x, float factor, int8_t *q)
     vst1q_s8(q, vcombine_s8(vmovn_s16(a), vmovn_s16(b)));
     return vaddvq_s16(vaddq_s16(a, b));
 }
+
+/* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
+#define FLOAT_ROWS    3
+#define FLOAT_COLUMNS 4
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 

@@ -26,8 +26,7 @@
 
 #include "base/bytes.h"
 #include "kernel/f32x8_avx2.h"
-
-#define I8_INLINE static inline __attribute__((always_inline))
+#include "kernel/inline.h"
 
 typedef __m256i i8x32;
 typedef __m256i i32x8;

@@ -3,8 +3,6 @@
  * FLOAT_ROWS x FLOAT_COLUMNS vectors of sums at once; every weight and activation that is loaded serves all of them.
  */
 
-enum { FLOAT_ROWS = 4, FLOAT_COLUMNS = 3 };
-
 I8_INLINE f32x8 float_load(enum format format, const void *p, size_t n)
 {
     if (format == FORMAT_F16) return n >= 8 ? f32x8_load_f16(p) : f32x8_load_f16_n(p, n);
@@ -24,15 +22,15 @@ I8_INLINE void float_step(struct float_block *block, enum format format, size_t 
                           size_t n_columns)
 {
     f32x8 column[FLOAT_COLUMNS];
-#pragma GCC unroll 3
+    UNROLL(FLOAT_COLUMNS)
     for (size_t c = 0; c < n_columns; c++)
         column[c] = f32x8_load((const float *)(const void *)(block->x + c * block->act_bytes) + i);
-#pragma GCC unroll 4
+    UNROLL(FLOAT_ROWS)
     for (size_t r = 0; r < n_rows; r++) {
         const uint8_t *p = block->w + r * block->row_bytes + i * (format == FORMAT_F32 ? 4 : 2);
         f32x8 v = float_load(format, p, n);
         if (n_columns == 1) __builtin_prefetch(p + 1024);
-#pragma GCC unroll 3
+        UNROLL(FLOAT_COLUMNS)
         for (size_t c = 0; c < n_columns; c++)
             block->acc[r][c] = f32x8_fma(v, column[c], block->acc[r][c]);
     }
@@ -48,18 +46,18 @@ I8_INLINE void float_block(const struct kernel_matmul *job, enum format format, 
         .act_bytes = job->act_stride_bytes,
     };
     size_t i = 0;
-#pragma GCC unroll 4
+    UNROLL(FLOAT_ROWS)
     for (size_t r = 0; r < n_rows; r++) {
-#pragma GCC unroll 3
+        UNROLL(FLOAT_COLUMNS)
         for (size_t c = 0; c < n_columns; c++)
             block.acc[r][c] = f32x8_zero();
     }
     for (; i + 8 <= job->k; i += 8)
         float_step(&block, format, i, 8, n_rows, n_columns);
     if (i < job->k) float_step(&block, format, i, job->k - i, n_rows, n_columns);
-#pragma GCC unroll 4
+    UNROLL(FLOAT_ROWS)
     for (size_t r = 0; r < n_rows; r++) {
-#pragma GCC unroll 3
+        UNROLL(FLOAT_COLUMNS)
         for (size_t c = 0; c < n_columns; c++)
             job->out[(t + c) * job->out_stride + row + r] = row_finish(job, row + r, f32x8_sum(block.acc[r][c]));
     }
