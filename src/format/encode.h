@@ -1,0 +1,21 @@
+/* encode.h - floats to blocks: a quantizer for every format of weights.
+ *
+ * The codes and scales are chosen to make sum(importance * (x - decoded)^2) small, with `decoded` what format_decode
+ * gives for the stored block. How: encode_search.h. All arithmetic is in a fixed order, so the bytes are the same on
+ * every machine.
+ */
+#ifndef STILE_FORMAT_ENCODE_H
+#define STILE_FORMAT_ENCODE_H
+
+#include "format/format.h"
+
+/* Encodes n floats, a multiple of the block; `out` gets n / block_elements blocks and needs no alignment. The floats
+ * must be finite; importance: n weights >= 0, or NULL when all are worth the same. */
+void format_encode(enum format format, const float *x, size_t n, const float *importance, void *out);
+
+/* NVFP4 has a second scale for the whole tensor, kept beside it: encode x / scale. This is the one recommended for n
+ * floats: the largest of them gets a block scale of 256, which leaves room below E4M3's 448 for the search. 1 when all
+ * are zero. */
+float format_nvfp4_tensor_scale(const float *x, size_t n);
+
+#endif

@@ -1,0 +1,190 @@
+/* encode_small.c - blocks with one scale (Q4_1, Q5_1: and a minimum; NVFP4: four of them). */
+#include "format/encode_search.h"
+
+#include "base/bytes.h"
+#include "format/smallfloat.h"
+
+#include <math.h>
+
+/* ---- how codes are packed -------------------------------------------------------------------- */
+
+/* 2 n codes: low nibbles of n bytes, then the high ones. */
+static void pack_nibbles(const uint8_t *codes, int n, uint8_t *out)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = (uint8_t)((codes[i] & 15) | codes[n + i] << 4);
+}
+
+static void pack_4(const uint8_t *codes, uint8_t *out)
+{
+    pack_nibbles(codes, 16, out);
+}
+
+static void pack_5(const uint8_t *codes, uint8_t *out)
+{
+    uint32_t high = 0;
+    for (int i = 0; i < 32; i++)
+        high |= (uint32_t)(codes[i] >> 4) << i;
+    memcpy(out, &high, 4);
+    pack_nibbles(codes, 16, out + 4);
+}
+
+static void pack_8(const uint8_t *codes, uint8_t *out)
+{
+    for (int i = 0; i < 32; i++)
+        out[i] = (uint8_t)(codes[i] - 127); /* code 0 is -127 */
+}
+
+static void pack_1(const uint8_t *codes, uint8_t *out)
+{
+    memset(out, 0, 16);
+    for (int i = 0; i < 128; i++)
+        out[i / 8] |= (uint8_t)(codes[i] << i % 8);
+}
+
+static void pack_2(const uint8_t *codes, uint8_t *out)
+{
+    memset(out, 0, 16);
+    for (int i = 0; i < 64; i++)
+        out[i / 4] |= (uint8_t)(codes[i] << 2 * (i % 4));
+}
+
+static void pack_tq2(const uint8_t *codes, uint8_t *out)
+{
+    memset(out, 0, 64);
+    for (int i = 0; i < 256; i++)
+        out[32 * (i / 128) + i % 32] |= (uint8_t)(codes[i] << 2 * (i % 128 / 32));
+}
+
+/* `n` digits, the first one most significant, every `stride` codes; as a fraction of 256, rounded up. */
+static uint8_t ternary_byte(const uint8_t *codes, int n, int stride)
+{
+    unsigned q = 0;
+    for (int k = 0; k < 5; k++)
+        q = 3 * q + (k < n ? codes[k * stride] : 0);
+    return (uint8_t)((q * 256 + 242) / 243);
+}
+
+static void pack_tq1(const uint8_t *codes, uint8_t *out)
+{
+    for (int i = 0; i < 32; i++)
+        out[i] = ternary_byte(codes + i, 5, 32);
+    for (int i = 0; i < 16; i++)
+        out[32 + i] = ternary_byte(codes + 160 + i, 5, 16);
+    for (int i = 0; i < 4; i++)
+        out[48 + i] = ternary_byte(codes + 240 + i, 4, 4);
+}
+
+/* ---- one scale and perhaps a minimum, both half floats ---------------------------------------- */
+
+struct small {
+    int n;
+    struct levels levels;
+    struct sweep sweep;
+    bool minimum; /* stored after the scale */
+    int scale_at, codes_at;
+    void (*pack)(const uint8_t *codes, uint8_t *out);
+};
+
+static void encode_small(const struct small *small, const float *x, const float *w, uint8_t *block)
+{
+    uint8_t codes[SUPER];
+    struct fit fit = small->minimum ? fit_scale_minimum(&small->levels, &small->sweep, true, x, w, small->n)
+                                    : fit_scale(&small->levels, &small->sweep, x, w, small->n);
+    uint16_t scale = encode_f16(fit.scale), minimum = encode_f16(fit.minimum);
+    levels_encode(&small->levels, x, w, small->n, f32_from_f16(scale), f32_from_f16(minimum), codes);
+    memcpy(block + small->scale_at, &scale, 2);
+    if (small->minimum) memcpy(block + small->scale_at + 2, &minimum, 2);
+    small->pack(codes, block + small->codes_at);
+}
+
+#define SMALL(name, ...)                                               \
+    void encode_##name(const float *x, const float *w, uint8_t *block) \
+    {                                                                  \
+        static const struct small small = {__VA_ARGS__};               \
+        encode_small(&small, x, w, block);                             \
+    }
+
+SMALL(q4_0, 32, {16, -8, 1, NULL}, {20, 0.86f, 0.0125f}, false, 0, 2, pack_4)
+SMALL(q4_1, 32, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, true, 0, 4, pack_4)
+SMALL(q5_0, 32, {32, -16, 1, NULL}, {20, 0.92f, 0.0075f}, false, 0, 2, pack_5)
+SMALL(q5_1, 32, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, true, 0, 4, pack_5)
+SMALL(q8_0, 32, {255, -127, 1, NULL}, {3, 0.998f, 0.002f}, false, 0, 2, pack_8)
+SMALL(iq4_nl, 32, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, false, 0, 2, pack_4)
+SMALL(q1_0, 128, {2, -1, 2, NULL}, {1, 1, 0}, false, 0, 2, pack_1)
+SMALL(q2_0, 64, {4, -1, 1, NULL}, {24, 0.7f, 0.075f}, false, 0, 2, pack_2)
+SMALL(tq1_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, false, 52, 0, pack_tq1)
+SMALL(tq2_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, false, 64, 0, pack_tq2)
+
+/* ---- four-bit floats with a scale of eight bits ------------------------------------------------ */
+
+/* 2 x E2M1 in rising order: the codes are 15, 14, ... 8, 0, 1, ... 7. */
+static const int8_t e2m1_values[16] = {-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12};
+static const struct levels e2m1_x2 = {16, 0, 1, e2m1_values};
+
+static void pack_e2m1(const uint8_t *codes, int n, uint8_t *out)
+{
+    uint8_t ordered[32];
+    for (int i = 0; i < 2 * n; i++)
+        ordered[i] = (uint8_t)(codes[i] < 8 ? 15 - codes[i] : codes[i] - 8);
+    pack_nibbles(ordered, n, out);
+}
+
+/* The scale code of [from, to] that leaves the smallest error; its codes are left in `codes`. */
+static int best_scale_code(float (*scale_of)(uint8_t), int from, int to, const float *x, const float *w, int n,
+                           uint8_t *codes)
+{
+    int best = from;
+    float least = INFINITY;
+    for (int c = from; c <= to; c++) {
+        float error = levels_encode(&e2m1_x2, x, w, n, 0.5f * scale_of((uint8_t)c), 0, codes);
+        if (error < least) {
+            least = error;
+            best = c;
+        }
+    }
+    levels_encode(&e2m1_x2, x, w, n, 0.5f * scale_of((uint8_t)best), 0, codes);
+    return best;
+}
+
+static float largest(const float *x, int n)
+{
+    float amax = 0;
+    for (int i = 0; i < n; i++)
+        amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
+    return amax;
+}
+
+void encode_mxfp4(const float *x, const float *w, uint8_t *block)
+{
+    uint8_t codes[32];
+    /* the power of two that puts the largest element between 4 and 8, and its neighbours */
+    int e = (int)(f32_bits(largest(x, 32)) >> 23) - 2;
+    int from = e - 1 < 0 ? 0 : e - 1, to = e + 1 < 0 ? 0 : e + 1 > 254 ? 254 : e + 1;
+    block[0] = (uint8_t)best_scale_code(f32_from_e8m0, from, to, x, w, 32, codes);
+    pack_e2m1(codes, 16, block + 1);
+}
+
+/* The code of the largest E4M3 value that is not above t. */
+static int ue4m3_below(float t)
+{
+    int c = 0;
+    for (int bit = 64; bit > 0; bit /= 2)
+        if (c + bit < 127 && f32_from_ue4m3((uint8_t)(c + bit)) <= t) c += bit;
+    return c;
+}
+
+void encode_nvfp4(const float *x, const float *w, uint8_t *block)
+{
+    enum { REACH = 6 }; /* codes tried on either side */
+    for (int s = 0; s < 4; s++) {
+        uint8_t codes[16];
+        float t = largest(x + 16 * s, 16) / 6;
+        /* the largest element may become 6, or 4: levels lie closer below it then */
+        int from = ue4m3_below(t) - REACH, to = ue4m3_below(t * 1.5f) + REACH;
+        from = from < 0 ? 0 : from;
+        to = to > 126 ? 126 : to;
+        block[s] = (uint8_t)best_scale_code(f32_from_ue4m3, from, to, x + 16 * s, w + 16 * s, 16, codes);
+        pack_e2m1(codes, 8, block + 4 + 8 * s);
+    }
+}
