@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <histedit.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -49,16 +51,35 @@ static const char *prompt(EditLine *editor)
     return chat->continued ? ". " : "> ";
 }
 
-/* One character for the editor. Unlike the library's own reader it gives up on Ctrl-C. */
+/* Waits for a byte: 1, 0 at the end of input, -1 after Ctrl-C, also one that came just before the wait began. */
+static int read_byte(char *byte)
+{
+    sigset_t interrupt, before;
+    int ready = 0;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    while (!interrupt_seen()) {
+        fd_set input;
+        FD_ZERO(&input);
+        FD_SET(STDIN_FILENO, &input);
+        ready = pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &before);
+        if (ready >= 0 || errno != EINTR) break; /* EINTR: Ctrl-C, a resized window, a return from Ctrl-Z */
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (interrupt_seen() || ready < 0) return -1;
+    return (int)read(STDIN_FILENO, byte, 1);
+}
+
+/* One character for the editor, whose own reader would wait on after Ctrl-C. */
 static int read_character(EditLine *editor, wchar_t *character)
 {
     char bytes[MB_LEN_MAX];
     size_t n = 0;
     (void)editor;
     for (;;) {
-        ssize_t got = read(STDIN_FILENO, bytes + n, 1);
-        if (got < 0 && errno == EINTR && !interrupt_seen()) continue; /* a resized window, a return from Ctrl-Z */
-        if (got <= 0) return (int)got;
+        int got = read_byte(bytes + n);
+        if (got <= 0) return got;
         mbstate_t state = {0};
         size_t length = mbrtowc(character, bytes, ++n, &state);
         if (length == (size_t)-2 && n < sizeof bytes) continue;
@@ -115,11 +136,11 @@ static bool read_message(struct chat *chat, struct buffer *message)
     chat->continued = false;
     for (;;) {
         int n = 0;
-        interrupt_clear();
         const char *line = el_gets(chat->editor, &n);
         if (!line || n <= 0) {
             putchar('\n');
             if (!interrupt_seen() || warned) return false;
+            interrupt_clear();
             printf("(Ctrl-C again or Ctrl-D leaves)\n");
             warned = true;
             chat->continued = false;
@@ -219,7 +240,10 @@ static void answer(struct chat *chat, const struct buffer *message)
         return;
     }
     int status = reply_conversation(engine, chat->options, chat->conversation, true);
-    if (status == EXIT_INTERRUPTED) printf("(stopped)\n");
+    if (status == EXIT_INTERRUPTED) {
+        interrupt_clear();
+        printf("(stopped)\n");
+    }
     /* What was said counts, also when it was stopped; a turn that failed or was stopped before that did not happen. */
     if (status == EXIT_FAILED || (status == EXIT_INTERRUPTED && engine->text.n == 0) ||
         conversation_add(chat->conversation, "assistant", engine->text.data, engine->text.n) != 0)

@@ -117,7 +117,7 @@ json_t *json_text(const char *text, size_t n_bytes)
     struct buffer clean = {0};
     for (size_t i = 0, length; i < n_bytes; i += length ? length : 1) {
         length = character(at + i, n_bytes - i, &control);
-        if (length)
+        if (length && at[i])
             buffer_add(&clean, at + i, length);
         else
             buffer_string(&clean, replacement);

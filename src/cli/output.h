@@ -24,7 +24,7 @@ void text_line(FILE *stream, const char *text);
 /* Text in double quotes, escaped as in C. */
 void text_quoted(FILE *stream, const char *text, size_t n_bytes);
 
-/* A JSON string; bytes that are not UTF-8 become U+FFFD. */
+/* A JSON string; bytes that are not UTF-8, and NUL, become U+FFFD. */
 json_t *json_text(const char *text, size_t n_bytes);
 /* Prints and frees an object. */
 void json_show(json_t *object);

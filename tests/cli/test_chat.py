@@ -59,8 +59,15 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
+    def edit(self, text):
+        """Types when the line editor has taken over, which is a moment after it shows its prompt."""
+        end = time.monotonic() + 20
+        while termios.tcgetattr(self.slave)[3] & termios.ICANON and time.monotonic() < end:
+            time.sleep(0.002)
+        self.type(text)
+
     def say(self, text):
-        self.type(text + "\r")
+        self.edit(text + "\r")
 
     def end(self, timeout=20):
         end = time.monotonic() + timeout
@@ -109,7 +116,7 @@ class Chat(CliTest):
         terminal.wait_for("a new conversation.*\n> ")
         terminal.say("/stats")
         terminal.wait_for("context: 0 of")
-        terminal.type("\x04")
+        terminal.edit("\x04")
         self.assertEqual(terminal.end(), 0)
         self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
 
@@ -125,15 +132,15 @@ class Chat(CliTest):
         terminal.wait_for(r"Good\.\r\n.*\w")
         terminal.type("\x03")
         terminal.wait_for(r"> ")
-        terminal.type("\x03")
+        terminal.edit("\x03")
         terminal.wait_for("leaves.*\n> ")
-        terminal.type("\x03")
+        terminal.edit("\x03")
         self.assertEqual(terminal.end(), 0)
         self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before)
 
     def test_interrupt_at_the_prompt_drops_the_line(self):
         terminal = self.chat("-n", "4")
-        terminal.type("never mind")
+        terminal.edit("never mind")
         terminal.wait_for("never mind")
         terminal.type("\x03")
         terminal.wait_for("leaves.*\n> ")
@@ -141,25 +148,25 @@ class Chat(CliTest):
         terminal.wait_for("context: 0 of.*\n> ")
         terminal.type("\x03")
         terminal.wait_for("leaves.*\n> ")
-        terminal.type("\x04")
+        terminal.edit("\x04")
         self.assertEqual(terminal.end(), 0)
 
     def test_line_editing_and_history(self):
         terminal = self.chat("-n", "2")
-        terminal.type("/staxs\x1b[D\x7ft\r")  # left, backspace, t: /stats
+        terminal.edit("/staxs\x1b[D\x7ft\r")  # left, backspace, t: /stats
         terminal.wait_for("context: 0 of.*\n> ")
         terminal.say("/nonsense")
         terminal.wait_for("no command /nonsense.*\n> ")
-        terminal.type("\x1b[A\x1b[A\r")
+        terminal.edit("\x1b[A\x1b[A\r")
         terminal.wait_for("context: 0 of.*\n> ")
-        terminal.type("\x04")
+        terminal.edit("\x04")
         self.assertEqual(terminal.end(), 0)
         history = self.folder / "stile/history"
         self.assertEqual(history.stat().st_mode & 0o777, 0o600)
         terminal = self.chat("-n", "2")
-        terminal.type("\x1b[A\r")
+        terminal.edit("\x1b[A\r")
         terminal.wait_for("context: 0 of.*\n> ")
-        terminal.type("\x04")
+        terminal.edit("\x04")
         self.assertEqual(terminal.end(), 0)
 
     def test_help_and_wrong_commands(self):
@@ -173,7 +180,7 @@ class Chat(CliTest):
         terminal.wait_for("cannot write: No such file.*\n> ")
         terminal.say("")
         terminal.wait_for("> ")
-        terminal.type("\x04")
+        terminal.edit("\x04")
         self.assertEqual(terminal.end(), 0)
 
     def test_several_lines_and_other_languages(self):
@@ -196,7 +203,7 @@ class Chat(CliTest):
         terminal.wait_for("do not fit.*\n> ")
         terminal.say("/clear")
         terminal.wait_for("a new conversation.*\n> ")
-        terminal.type("\x04")
+        terminal.edit("\x04")
         self.assertEqual(terminal.end(), 0)
 
     def test_system_message(self):

@@ -130,7 +130,7 @@ class Generated(CliTest):
         self.assertEqual(complete("stile", "run", "m", "--top"), {"--top-k", "--top-p"})
         self.assertEqual(complete("stile", "run", "m", "--kv", ""), {"f16", "f32"})
         self.assertEqual(complete("stile", "help", "in"), {"info"})
-        self.assertIn("README.md", complete("stile", "run", "READ"))
+        self.assertIn("Makefile", complete("stile", "run", "Make"))
 
 
 if __name__ == "__main__":
