@@ -73,6 +73,8 @@ class Terminal:
         end = time.monotonic() + timeout
         while self.process.poll() is None and time.monotonic() < end:
             self.read(0.1)
+        while self.read(0):
+            pass
         return self.process.poll()
 
     def close(self):
