@@ -245,7 +245,7 @@ struct value string_zfill(struct jinja *j, struct value self, struct args *args)
 
 static struct value all_are(struct jinja *j, const struct string *s, enum unicode_class class)
 {
-    jinja_charge(j, s->n / 16);
+    jinja_charge(j, s->n / 8);
     for (size_t at = 0; at < s->n;) {
         uint32_t c;
         at += utf8_decode(s->bytes + at, s->n - at, &c);
@@ -259,7 +259,7 @@ static struct value has_case(struct jinja *j, const struct string *s, enum unico
 {
     enum unicode_class other = class == UNICODE_LOWER ? UNICODE_UPPER : UNICODE_LOWER;
     bool found = false;
-    jinja_charge(j, s->n / 16);
+    jinja_charge(j, s->n / 8);
     for (size_t at = 0; at < s->n;) {
         uint32_t c;
         at += utf8_decode(s->bytes + at, s->n - at, &c);
@@ -296,7 +296,7 @@ struct value string_isalnum(struct jinja *j, struct value self, struct args *arg
 struct value string_isspace(struct jinja *j, struct value self, struct args *args)
 {
     (void)args;
-    jinja_charge(j, self.as.string->n / 16);
+    jinja_charge(j, self.as.string->n / 8);
     for (size_t at = 0; at < self.as.string->n;) {
         uint32_t c;
         at += utf8_decode(self.as.string->bytes + at, self.as.string->n - at, &c);

@@ -428,6 +428,7 @@ struct token *jinja_tokens(struct jinja *j, const char *source, size_t n)
     x->j = j;
     x->line = x->column = 1;
     x->line_starting = true;
+    locate(x, 0);
     if (n > JINJA_SOURCE_MAX) jinja_fail(j, "the template is longer than %d bytes", JINJA_SOURCE_MAX);
     char *text = jinja_alloc(j, n + 1, 1);
     x->n = normalize(x, text, source, n);

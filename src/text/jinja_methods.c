@@ -144,7 +144,7 @@ static size_t skip(const struct string *s, size_t at, bool spaces)
 static struct value split_space(struct jinja *j, const struct string *s, int64_t limit)
 {
     struct value out = jinja_list(j, JINJA_LIST, 0);
-    jinja_charge(j, s->n / 16);
+    jinja_charge(j, s->n / 8);
     for (size_t at = skip(s, 0, true); at < s->n; limit--) {
         size_t end = limit > 0 ? skip(s, at, false) : s->n;
         jinja_append(j, out, jinja_string(string_slice(j, s, at, end)));
@@ -180,7 +180,7 @@ static size_t last_word(const struct string *s, size_t end)
 static struct value rsplit_space(struct jinja *j, const struct string *s, int64_t limit)
 {
     struct value out = jinja_list(j, JINJA_LIST, 0);
-    jinja_charge(j, s->n / 16);
+    jinja_charge(j, s->n / 8);
     s = string_strip(j, s, jinja_none(), false, true);
     for (; s->n > 0; limit--) {
         size_t begin = limit > 0 ? last_word(s, s->n) : 0;
@@ -195,7 +195,7 @@ static struct value rsplit_space(struct jinja *j, const struct string *s, int64_
 static size_t search_back(struct jinja *j, const struct string *s, const struct string *part, size_t end)
 {
     for (size_t at = end < part->n ? 0 : end - part->n + 1; at-- > 0;) {
-        jinja_charge(j, part->n / 64 + ((at & 15) == 0));
+        jinja_charge(j, part->n / 64 + ((at & 7) == 0));
         if (memcmp(s->bytes + at, part->bytes, part->n) == 0) return at;
     }
     return SIZE_MAX;
@@ -271,7 +271,7 @@ static struct value rpartition(struct jinja *j, struct value self, struct args *
 struct value string_lines(struct jinja *j, const struct string *s, bool keep_ends)
 {
     struct value out = jinja_list(j, JINJA_LIST, 0);
-    jinja_charge(j, s->n / 16);
+    jinja_charge(j, s->n / 8);
     for (size_t begin = 0, at = 0; at < s->n;) {
         size_t n = unicode_line_break(s, at);
         if (n == 0 && at + 1 < s->n) {

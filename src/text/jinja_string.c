@@ -81,10 +81,9 @@ void builder_repeat(struct builder *b, const struct string *s, int64_t times)
     if (__builtin_mul_overflow(s->n, (size_t)times, &n) || n > b->j->memory_max)
         jinja_fail(b->j, "a string is longer than %zu bytes", b->j->memory_max);
     builder_reserve(b, n);
-    for (int64_t i = 0; i < times; i++) {
-        jinja_charge(b->j, 1);
+    jinja_charge(b->j, (uint64_t)times / 16);
+    for (int64_t i = 0; i < times; i++)
         builder_string(b, s);
-    }
 }
 
 const struct string *builder_finish(struct builder *b)
@@ -149,14 +148,20 @@ unsigned char string_mark(const struct string *s, size_t at)
     return s->marks ? s->marks[at] : s->mark;
 }
 
+/* A simple search, whose worst case is charged: candidates times the length of the part. */
 size_t string_search(struct jinja *j, const struct string *s, const struct string *part, size_t from)
 {
     if (part->n > s->n || from > s->n - part->n) return SIZE_MAX;
     if (part->n == 0) return from;
-    const char *found = memmem(s->bytes + from, s->n - from, part->bytes, part->n);
-    size_t at = found ? (size_t)(found - s->bytes) : SIZE_MAX;
-    jinja_charge(j, ((found ? at : s->n) - from) / BYTES_PER_STEP + 1);
-    return at;
+    size_t last = s->n - part->n, charged = from;
+    for (size_t at = from; at <= last; at++) {
+        const char *candidate = memchr(s->bytes + at, part->bytes[0], last - at + 1);
+        at = candidate ? (size_t)(candidate - s->bytes) : last;
+        jinja_charge(j, (at - charged) / BYTES_PER_STEP + part->n / BYTES_PER_STEP + (at & 1));
+        charged = at;
+        if (candidate && memcmp(candidate, part->bytes, part->n) == 0) return at;
+    }
+    return SIZE_MAX;
 }
 
 static const char *entity(char c)

@@ -96,7 +96,7 @@ static bool is_hashable(struct jinja *j, struct value v)
 struct value *jinja_find(struct jinja *j, const struct dict *dict, struct value key)
 {
     if (!is_hashable(j, key)) jinja_fail(j, "unhashable type: '%s'", jinja_type_name(key));
-    jinja_charge(j, dict->n / 8 + 1);
+    jinja_charge(j, dict->n / 4 + 1);
     for (size_t i = 0; i < dict->n; i++)
         if (jinja_equal(j, dict->pairs[i].key, key)) return &dict->pairs[i].value;
     return NULL;
@@ -341,7 +341,7 @@ bool jinja_has_length(struct jinja *j, struct value v, size_t *n)
     switch (v.kind) {
     case JINJA_UNDEFINED: return true;
     case JINJA_STRING:
-        jinja_charge(j, v.as.string->n / 64);
+        jinja_charge(j, v.as.string->n / 32);
         *n = unicode_length(v.as.string);
         return true;
     case JINJA_LIST:
@@ -429,7 +429,7 @@ bool jinja_contains(struct jinja *j, struct value container, struct value item)
     if (!jinja_is_iterable(container) || container.kind == JINJA_LOOP)
         jinja_fail(j, "argument of type '%s' is not iterable", jinja_type_name(container));
     struct list items = jinja_items(j, container);
-    jinja_charge(j, items.n / 8);
+    jinja_charge(j, items.n / 4);
     for (size_t i = 0; i < items.n; i++)
         if (jinja_equal(j, items.items[i], item)) return true;
     return false;
