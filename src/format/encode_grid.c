@@ -30,7 +30,7 @@ struct grid_format {
     const int8_t *grid;
     int n_rows, group; /* elements of a row: 8 or 4 */
     int n_values;      /* different values in the codebook: 3 or 8 */
-    float values[8];
+    const float *values;
     float shift;      /* groups of `shift_groups` have all their values moved by +shift or -shift */
     int shift_groups; /* 0: no shifts */
     enum grid_signs_kind signs;
@@ -357,38 +357,29 @@ static void pack_iq1_m(const struct grid_codes *codes, uint8_t *block)
 
 /* ---- the formats --------------------------------------------------------------------------------- */
 
-#define IQ2_VALUES \
-    3,             \
-    {              \
-        8, 25, 43  \
-    }
-#define IQ3XXS_VALUES                 \
-    8,                                \
-    {                                 \
-        4, 12, 20, 28, 36, 44, 52, 62 \
-    }
-#define IQ3S_VALUES               \
-    8,                            \
-    {                             \
-        1, 3, 5, 7, 9, 11, 13, 15 \
-    }
-#define IQ1_VALUES \
-    3,             \
-    {              \
-        -1, 0, 1   \
+/* The different values of each codebook, rising. */
+static const float iq2_values[] = {8, 25, 43}, iq1_values[] = {-1, 0, 1};
+static const float iq3_xxs_values[] = {4, 12, 20, 28, 36, 44, 52, 62}, iq3_s_values[] = {1, 3, 5, 7, 9, 11, 13, 15};
+
+#define GRID_FORMAT(name, table, rows, group_, ...)                                               \
+    void encode_##name(const float *x, const float *w, uint8_t *block)                            \
+    {                                                                                             \
+        static const struct grid_format format = {                                                \
+            .grid = table[0], .n_rows = rows, .group = group_, .pack = pack_##name, __VA_ARGS__}; \
+        encode_grid(&format, x, w, block);                                                        \
     }
 
-#define GRID_FORMAT(name, ...)                                         \
-    void encode_##name(const float *x, const float *w, uint8_t *block) \
-    {                                                                  \
-        static const struct grid_format format = {__VA_ARGS__};        \
-        encode_grid(&format, x, w, block);                             \
-    }
-
-GRID_FORMAT(iq2_xxs, grid_iq2_xxs[0], 256, 8, IQ2_VALUES, 0, 0, SIGNS_EVEN, 8, 16, 8, {9, 0.8f, 0.07f}, pack_iq2_xxs)
-GRID_FORMAT(iq2_xs, grid_iq2_xs[0], 512, 8, IQ2_VALUES, 0, 0, SIGNS_EVEN, 16, 16, 8, {9, 0.8f, 0.07f}, pack_iq2_xs)
-GRID_FORMAT(iq2_s, grid_iq2_s[0], 1024, 8, IQ2_VALUES, 0, 0, SIGNS_FREE, 16, 16, 8, {9, 0.8f, 0.07f}, pack_iq2_s)
-GRID_FORMAT(iq3_xxs, grid_iq3_xxs[0], 256, 4, IQ3XXS_VALUES, 0, 0, SIGNS_EVEN, 8, 16, 4, {9, 0.8f, 0.05f}, pack_iq3_xxs)
-GRID_FORMAT(iq3_s, grid_iq3_s[0], 512, 4, IQ3S_VALUES, 0, 0, SIGNS_FREE, 8, 16, 1, {9, 0.8f, 0.05f}, pack_iq3_s)
-GRID_FORMAT(iq1_s, grid_iq1_s[0], 2048, 8, IQ1_VALUES, 0.125f, 4, SIGNS_OF_ROW, 8, 8, 1, {7, 1, 0.2f}, pack_iq1_s)
-GRID_FORMAT(iq1_m, grid_iq1_s[0], 2048, 8, IQ1_VALUES, 0.125f, 1, SIGNS_OF_ROW, 16, 8, 1, {7, 1, 0.2f}, pack_iq1_m)
+GRID_FORMAT(iq2_xxs, grid_iq2_xxs, 256, 8, .n_values = 3, .values = iq2_values, .signs = SIGNS_EVEN, .n_subs = 8,
+            .n_scales = 16, .divisor = 8, .sweep = {9, 0.8f, 0.07f})
+GRID_FORMAT(iq2_xs, grid_iq2_xs, 512, 8, .n_values = 3, .values = iq2_values, .signs = SIGNS_EVEN, .n_subs = 16,
+            .n_scales = 16, .divisor = 8, .sweep = {9, 0.8f, 0.07f})
+GRID_FORMAT(iq2_s, grid_iq2_s, 1024, 8, .n_values = 3, .values = iq2_values, .signs = SIGNS_FREE, .n_subs = 16,
+            .n_scales = 16, .divisor = 8, .sweep = {9, 0.8f, 0.07f})
+GRID_FORMAT(iq3_xxs, grid_iq3_xxs, 256, 4, .n_values = 8, .values = iq3_xxs_values, .signs = SIGNS_EVEN, .n_subs = 8,
+            .n_scales = 16, .divisor = 4, .sweep = {9, 0.8f, 0.05f})
+GRID_FORMAT(iq3_s, grid_iq3_s, 512, 4, .n_values = 8, .values = iq3_s_values, .signs = SIGNS_FREE, .n_subs = 8,
+            .n_scales = 16, .divisor = 1, .sweep = {9, 0.8f, 0.05f})
+GRID_FORMAT(iq1_s, grid_iq1_s, 2048, 8, .n_values = 3, .values = iq1_values, .shift = 0.125f, .shift_groups = 4,
+            .n_subs = 8, .n_scales = 8, .divisor = 1, .sweep = {7, 1, 0.2f})
+GRID_FORMAT(iq1_m, grid_iq1_s, 2048, 8, .n_values = 3, .values = iq1_values, .shift = 0.125f, .shift_groups = 1,
+            .n_subs = 16, .n_scales = 8, .divisor = 1, .sweep = {7, 1, 0.2f})
