@@ -11,19 +11,10 @@ const struct string *string_replace(struct jinja *j, const struct string *s, con
                                     const struct string *new, int64_t limit); /* limit < 0: all */
 struct value string_lines(struct jinja *j, const struct string *s, bool keep_ends);
 
-/* ---- jinja_containers.c: the methods of strings that ask or pad ---- */
+/* ---- jinja_queries.c ---- */
 
-struct value string_ljust(struct jinja *j, struct value self, struct args *args);
-struct value string_rjust(struct jinja *j, struct value self, struct args *args);
 struct value string_center(struct jinja *j, struct value self, struct args *args);
-struct value string_zfill(struct jinja *j, struct value self, struct args *args);
-struct value string_isalpha(struct jinja *j, struct value self, struct args *args);
-struct value string_isdigit(struct jinja *j, struct value self, struct args *args);
-struct value string_isnumeric(struct jinja *j, struct value self, struct args *args);
-struct value string_isalnum(struct jinja *j, struct value self, struct args *args);
-struct value string_isspace(struct jinja *j, struct value self, struct args *args);
 struct value string_islower(struct jinja *j, struct value self, struct args *args);
 struct value string_isupper(struct jinja *j, struct value self, struct args *args);
-struct value string_isascii(struct jinja *j, struct value self, struct args *args);
 
 #endif

@@ -71,8 +71,11 @@ bool jinja_filter_exists(const struct string *name)
 
 const struct builtin *jinja_method(struct value self, const struct string *name)
 {
+    const struct builtin *method;
     switch (self.kind) {
-    case JINJA_STRING: return find(&jinja_string_methods, name);
+    case JINJA_STRING:
+        method = find(&jinja_string_methods, name);
+        return method ? method : find(&jinja_string_queries, name);
     case JINJA_LIST: return find(&jinja_list_methods, name);
     case JINJA_TUPLE: return find(&jinja_tuple_methods, name);
     case JINJA_DICT: return find(&jinja_dict_methods, name);

@@ -256,9 +256,11 @@ struct value jinja_percent(struct jinja *j, const struct string *format, struct 
         else
             percent_convert(&p, &spec, v.kind == JINJA_MISSING ? next_argument(&p) : v);
     }
-    bool all_used = arguments.kind == JINJA_TUPLE
-                        ? p.used == arguments.as.list->n
-                        : p.used == 1 || arguments.kind == JINJA_DICT || arguments.kind == JINJA_LIST;
+    bool all_used = arguments.kind == JINJA_TUPLE ? p.used == arguments.as.list->n : p.used == 1;
+    /* what can be subscripted may go unused, as in Python */
+    if (arguments.kind == JINJA_DICT || arguments.kind == JINJA_LIST || arguments.kind == JINJA_RANGE ||
+        arguments.kind == JINJA_UNDEFINED)
+        all_used = true;
     if (!all_used && !p.is_mapped) jinja_fail(j, "not all arguments converted during string formatting");
     return jinja_string(string_safe(j, builder_finish(&b), format->safe));
 }

@@ -422,18 +422,5 @@ static const struct builtin methods[] = {
     {"replace", replace, {"/old", "/new", "/count"}, 2},
     {"join", join, {"/iterable"}, 1},
     {"format", format, {"*"}, 0},
-    {"ljust", string_ljust, {"/width", "/fillchar"}, 1},
-    {"rjust", string_rjust, {"/width", "/fillchar"}, 1},
-    {"center", string_center, {"/width", "/fillchar"}, 1},
-    {"zfill", string_zfill, {"/width"}, 1},
-    {"isalpha", string_isalpha, {NULL}, 0},
-    {"isdigit", string_isdigit, {NULL}, 0},
-    {"isdecimal", string_isdigit, {NULL}, 0},
-    {"isnumeric", string_isnumeric, {NULL}, 0},
-    {"isalnum", string_isalnum, {NULL}, 0},
-    {"isspace", string_isspace, {NULL}, 0},
-    {"islower", string_islower, {NULL}, 0},
-    {"isupper", string_isupper, {NULL}, 0},
-    {"isascii", string_isascii, {NULL}, 0},
 };
 const struct builtin_table jinja_string_methods = {methods, sizeof methods / sizeof *methods};

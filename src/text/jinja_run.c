@@ -269,10 +269,12 @@ static enum flow run_block(struct jinja *j, const struct node *node, struct scop
         scope_set(j, input, SYMBOL_BLOCK, text);
         text = jinja_eval(j, node->b, input);
     }
-    if (node->a)
+    if (node->a) {
         assign(j, node->a, text, scope);
-    else
-        jinja_print(out, text);
+        return flow;
+    }
+    jinja_locate(j, node);
+    builder_string(out, jinja_want_string(j, text, "what a filter block prints"));
     return flow;
 }
 

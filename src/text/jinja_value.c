@@ -102,12 +102,6 @@ struct value *jinja_find(struct jinja *j, const struct dict *dict, struct value 
     return NULL;
 }
 
-struct value *jinja_find_name(struct jinja *j, const struct dict *dict, const char *name)
-{
-    struct string s = {.bytes = name, .n = strlen(name)};
-    return jinja_find(j, dict, jinja_string(&s));
-}
-
 static void dict_add(struct jinja *j, struct dict *dict, struct value key, struct value value)
 {
     if (dict->n == dict->capacity)

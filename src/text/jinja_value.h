@@ -194,7 +194,6 @@ void jinja_append(struct jinja *j, struct value list, struct value item);
 /* Fails for a key that cannot be one (a list, a dict). */
 void jinja_put(struct jinja *j, struct dict *dict, struct value key, struct value value);
 struct value *jinja_find(struct jinja *j, const struct dict *dict, struct value key);
-struct value *jinja_find_name(struct jinja *j, const struct dict *dict, const char *name);
 
 /* ---- asking values ---- */
 
@@ -246,8 +245,9 @@ const struct string *string_escape(struct jinja *j, const struct string *s);
 
 /* ---- calls: jinja_call.c ---- */
 
-extern const struct builtin_table jinja_string_methods, jinja_list_methods, jinja_dict_methods, jinja_tuple_methods,
-    jinja_loop_methods, jinja_cycler_methods, jinja_text_filters, jinja_sequence_filters, jinja_functions;
+extern const struct builtin_table jinja_string_methods, jinja_string_queries, jinja_list_methods, jinja_dict_methods,
+    jinja_tuple_methods, jinja_loop_methods, jinja_cycler_methods, jinja_text_filters, jinja_sequence_filters,
+    jinja_functions;
 
 /* Calls a built-in after binding its parameters. */
 struct value jinja_invoke(struct jinja *j, const struct builtin *builtin, struct value self, struct args *args);

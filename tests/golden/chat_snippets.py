@@ -451,6 +451,13 @@ s.replace("l", 1)
 "%q" % 1
 "%*d" % (5, 42)
 "%s" % undefd
+"x" % undefd
+"x" % []
+"x" % l
+"x" % d
+"x" % range(3)
+"x" % "y"
+"x" % none
 "ab".ljust(4) ~ "|"
 "ab".rjust(4, "*")
 "ab".center(5, "*")
@@ -1391,6 +1398,7 @@ STATEMENTS = [
     "{% filter replace('a', 'x') %}{% set q = 1 %}aaa{% endfilter %}{{ q }}",
     "{% filter indent(2) %}a\nb\n{% endfilter %}|",
     "{% filter trim %}\n  x  \n{% endfilter %}|",
+    "{% filter length %}abc{% endfilter %}",
     "{% filter %}{% endfilter %}",
     "{% filter nope %}{% endfilter %}",
     "{% filter upper %}",
