@@ -1,13 +1,19 @@
 """Malformed files, one by one: exit code 1 and one line that names the file and what is wrong, within a second."""
 
+import os
 import pathlib
 import subprocess
-import time
 import unittest
 
 from common import STILE, CliTest
 
 MAKE_HOSTILE = pathlib.Path(STILE).parent / "tests/make_hostile"
+SECONDS = 5 if "asan" in STILE else 1  # of processor time, so that a busy machine does not matter
+
+
+def spent() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 class Hostile(CliTest):
@@ -33,14 +39,14 @@ class Hostile(CliTest):
                 del commands[2], commands[0]
             for command in commands:
                 with self.subTest(case=name, command=command[0]):
-                    start = time.monotonic()
+                    start = spent()
                     if level == "VALID":
                         self.stile(*command)
                     else:
                         # a template's error is about the template, not the file
                         says = expected if level == "CHAT" else name.split("-0000")[0]
                         self.assertIn(expected, self.fails(*command, status=1, says=says))
-                    self.assertLess(time.monotonic() - start, 1)
+                    self.assertLess(spent() - start, SECONDS)
             n[level] = n.get(level, 0) + 1
         print(f"{sum(n.values())} files: {n}")
         self.assertGreater(n["GGUF"], 20)
