@@ -104,6 +104,9 @@ bool gguf_strings_next(struct gguf_strings *strings, struct gguf_string *string)
 
 /* Without files, for fuzzing and tests: `n` bytes as one GGUF file of that size. They must outlive the gguf. */
 int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct stile_error *error);
+/* As gguf_open_bytes, for `n` bytes that were mapped for this (mmap, anonymous): the gguf takes them over, also on
+ * failure, and unmaps them in gguf_close. `name` stands for the path in messages; it is copied. */
+int gguf_open_mapping(struct gguf **gguf, const char *name, void *mapping, size_t n, struct stile_error *error);
 /* Opens and closes. */
 int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error);
 

@@ -67,6 +67,8 @@ struct gguf_private {
     struct gguf_tensor *tensors;
     uint64_t *tensor_at;
     const struct gguf_tensor **names; /* sorted by name; n_tensors */
+    void *mapping;                    /* taken over by gguf_open_mapping; NULL otherwise */
+    size_t mapping_bytes;
 };
 
 /* ---- gguf_reader.c ---- */

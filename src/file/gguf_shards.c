@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* What the split.* keys of a file say. count 0: not part of a set. */
 struct split {
@@ -137,6 +138,7 @@ static void set_close(struct gguf_private *set)
     free(set->tensors);
     free(set->tensor_at);
     free(set->names);
+    if (set->mapping) munmap(set->mapping, set->mapping_bytes);
     arena_free(&set->arena);
     free(set);
 }
@@ -200,25 +202,47 @@ int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error)
     return code;
 }
 
-int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct stile_error *error)
+/* Takes the set over, also on failure. */
+static int open_bytes(struct gguf **gguf, struct gguf_private *set, const char *path, const uint8_t *bytes, size_t n,
+                      struct stile_error *error)
 {
-    static const char path[] = "(memory)";
-    struct gguf_private *set = calloc(1, sizeof *set);
-    struct gguf_file *file = set ? calloc(1, sizeof *file) : NULL;
+    struct gguf_file *file = calloc(1, sizeof *file);
+    set->files = file;
     if (!file) {
-        free(set);
+        set_close(set);
         return error_memory(error, sizeof *file, "a model file");
     }
     *file = (struct gguf_file){
         .path = path,
         .reader = {.path = path, .fd = -1, .size_bytes = n, .bytes = bytes, .n_bytes = n},
     };
-    set->files = file;
     set->n_files = 1;
     int code = gguf_parse(set, file, 0, error);
     if (code == 0) return gguf_create(gguf, set, path, error);
     set_close(set);
     return code;
+}
+
+int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct stile_error *error)
+{
+    struct gguf_private *set = calloc(1, sizeof *set);
+    if (!set) return error_memory(error, sizeof *set, "a model file");
+    return open_bytes(gguf, set, "(memory)", bytes, n, error);
+}
+
+int gguf_open_mapping(struct gguf **gguf, const char *name, void *mapping, size_t n, struct stile_error *error)
+{
+    struct gguf_private *set = calloc(1, sizeof *set);
+    if (!set) {
+        munmap(mapping, n);
+        return error_memory(error, sizeof *set, "a model file");
+    }
+    set->mapping = mapping;
+    set->mapping_bytes = n;
+    const char *path = arena_string(&set->arena, name, strlen(name));
+    if (path) return open_bytes(gguf, set, path, mapping, n, error);
+    set_close(set);
+    return error_memory(error, strlen(name), "a name");
 }
 
 int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error)

@@ -62,6 +62,16 @@ static uint64_t size_of(const struct hparams *h, enum size size)
     return 0;
 }
 
+bool role_tensor(enum role role, const struct hparams *hparams, struct role_tensor *tensor)
+{
+    const struct role_spec *spec = &specs[role];
+    if (!(spec->families & 1u << hparams->family)) return false;
+    *tensor = (struct role_tensor){.name = spec->name,
+                                   .rows = size_of(hparams, spec->rows),
+                                   .cols = size_of(hparams, spec->cols)};
+    return true;
+}
+
 static int check_shape(const struct model *model, const struct gguf_tensor *tensor, const struct role_spec *spec,
                        struct stile_error *error)
 {

@@ -36,6 +36,15 @@ enum role {
     ROLE_COUNT,
 };
 
+/* What a role's tensor is called in a GGUF file, and its size. */
+struct role_tensor {
+    const char *name; /* "attn_q.weight"; within a layer, "blk.N." goes before */
+    uint64_t rows;    /* 1 for vectors */
+    uint64_t cols;
+};
+/* For a model with these hyperparameters; false when its family has no such weight. */
+bool role_tensor(enum role role, const struct hparams *hparams, struct role_tensor *tensor);
+
 struct weight {
     const struct gguf_tensor *tensor; /* NULL: the model has none for this role */
     enum format format;

@@ -1,0 +1,35 @@
+/* synthetic_mix.h - which number format each tensor of a model gets when a user says "q4_k_m".
+ *
+ * A mix has a format for most weights and others for those that suffer most from rounding: the value projection, the
+ * down projection, the output head. The rules are those of the files people download (docs/formats.md, type choice per
+ * tensor), without an importance matrix.
+ */
+#ifndef STILE_MODEL_SYNTHETIC_MIX_H
+#define STILE_MODEL_SYNTHETIC_MIX_H
+
+#include "model/hparams.h"
+
+struct mix;
+
+/* By name ("q4_k_m", "BF16"; q3_k, q4_k, q5_k mean their _m), case ignored; NULL when there is none. */
+const struct mix *mix_find(const char *name);
+/* All names, "f32, f16, ..."; NUL-terminated. */
+void mix_names(char *names, size_t capacity);
+const char *mix_name(const struct mix *mix);
+/* The value of the key general.file_type. */
+uint32_t mix_file_type(const struct mix *mix);
+
+enum mix_class {
+    MIX_EMBEDDING,
+    MIX_OUTPUT, /* or the embedding where it is the output head too */
+    MIX_ATTN_V,
+    MIX_ATTN_OUTPUT,
+    MIX_FFN_DOWN,
+    MIX_OTHER,
+};
+
+/* For a matrix with rows of `cols`; always one whose blocks fill them. */
+enum format mix_format(const struct mix *mix, enum mix_class class, const struct hparams *hparams, uint32_t layer,
+                       uint64_t cols);
+
+#endif
