@@ -203,6 +203,30 @@ const float *stile_logits(const struct stile_session *session);
  * row per stile_eval, every row of stile_eval_all. */
 uint64_t stile_logits_hash(const struct stile_session *session);
 
+/* What evaluating n_tokens tokens after n_past others must move and multiply, by the program's own cost: weights once,
+ * the part of the KV cache that the tokens see, what they append. Logits for the last token. One batch, however large. */
+struct stile_cost {
+    uint64_t weight_bytes;
+    uint64_t kv_bytes;
+    uint64_t macs;
+};
+void stile_session_cost(const struct stile_session *session, uint32_t n_tokens, uint32_t n_past,
+                        struct stile_cost *cost);
+
+/* Where time goes. One entry per operation of the program, in order. */
+struct stile_profile_entry {
+    const char *kind; /* "matmul", "attention", ... */
+    const char *name; /* of the weight, "" where there is none */
+    int32_t layer;    /* -1: outside of the layers */
+    uint64_t busy_ns; /* sum over the threads */
+    uint64_t wait_ns; /* sum over the threads: at the barrier before it */
+    struct stile_cost cost;
+};
+/* Counts from zero from here on (on), or stops. */
+int stile_profile_start(struct stile_session *session, bool on, struct stile_error *error);
+/* Writes up to `capacity` entries; returns how many there are (0 when off). */
+size_t stile_profile(const struct stile_session *session, struct stile_profile_entry *entries, size_t capacity);
+
 uint32_t stile_context_used(const struct stile_session *session);
 uint32_t stile_context_size(const struct stile_session *session);
 /* Tokens now in the context, (stile_context_used). */

@@ -8,7 +8,7 @@
 #define STILE_BACKEND_CPU_H
 
 #include "kernel/kernel.h"
-#include "program/op.h"
+#include "program/cost.h"
 
 /* One layer's cache: keys and values are (n_kv_heads, capacity, head_dim) in the cache's format. Position p lies in
  * slot p % capacity; a layer with a window needs room for window + n_batch positions, any other for the whole context.
@@ -43,6 +43,18 @@ int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu
 void cpu_free(struct cpu *cpu);
 /* 0, or CANCELLED with the batch's part of the KV cache in an unknown state. */
 int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *error);
+
+/* Where the time of runs goes, operation by operation. */
+struct cpu_profile {
+    uint64_t busy_ns; /* sum over the threads: working on this operation */
+    uint64_t wait_ns; /* sum over the threads: waiting at the barrier before it, for slower threads */
+    struct cost cost;
+};
+/* Begins counting anew (on), or stops; while on, a run takes a little longer. MEMORY on failure. */
+int cpu_profile_start(struct cpu *cpu, bool on, struct stile_error *error);
+/* What was counted since, (program->n_ops); NULL when off. Quantizing counts to the product that needs it. */
+const struct cpu_profile *cpu_profile(const struct cpu *cpu);
+
 /* Bytes that cpu_create would allocate for activations and scratch. */
 uint64_t cpu_memory_bytes(const struct program *program, const struct cpu_options *options);
 

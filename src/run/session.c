@@ -121,6 +121,43 @@ static uint64_t batch_bytes(const struct stile_session *session, const struct cp
     return cost.weight_bytes + cost.kv_bytes;
 }
 
+static struct stile_cost public_cost(struct cost cost)
+{
+    return (struct stile_cost){cost.weight_bytes, cost.kv_bytes, cost.macs};
+}
+
+void stile_session_cost(const struct stile_session *session, uint32_t n_tokens, uint32_t n_past,
+                        struct stile_cost *cost)
+{
+    struct step_shape shape = {.n_tokens = n_tokens, .n_past = n_past, .n_selected = n_tokens > 0};
+    shape.kv_element_bytes = session->options.kv_format == STILE_KV_F16 ? 2 : 4;
+    *cost = public_cost(program_cost(session->model->program, &shape));
+}
+
+int stile_profile_start(struct stile_session *session, bool on, struct stile_error *error)
+{
+    return cpu_profile_start(session->cpu, on, error);
+}
+
+size_t stile_profile(const struct stile_session *session, struct stile_profile_entry *entries, size_t capacity)
+{
+    const struct program *program = session->model->program;
+    const struct cpu_profile *profile = cpu_profile(session->cpu);
+    if (!profile) return 0;
+    for (size_t i = 0; i < program->n_ops && i < capacity; i++) {
+        const struct op *op = &program->ops[i];
+        entries[i] = (struct stile_profile_entry){
+            .kind = op_kind_names[op->kind],
+            .name = op->weight ? op->weight->tensor->name : "",
+            .layer = op->layer,
+            .busy_ns = profile[i].busy_ns,
+            .wait_ns = profile[i].wait_ns,
+            .cost = public_cost(profile[i].cost),
+        };
+    }
+    return program->n_ops;
+}
+
 static int check_tokens(const struct stile_session *session, const int32_t *tokens, size_t n_tokens,
                         struct stile_error *error)
 {

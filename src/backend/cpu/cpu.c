@@ -1,4 +1,5 @@
 #include "backend/cpu/cpu_private.h"
+#include "base/clock.h"
 #include "program/rope.h"
 
 #include <assert.h>
@@ -126,6 +127,8 @@ void cpu_free(struct cpu *cpu)
 {
     if (!cpu) return;
     threads_free(cpu->threads);
+    free(cpu->profile);
+    free(cpu->times);
     arena_free(&cpu->arena);
     free(cpu);
 }
@@ -139,6 +142,28 @@ static bool leave_at(struct cpu *cpu, size_t i_step, int i_thread)
     return atomic_load(&cpu->stop_at) <= i_step;
 }
 
+/* As run_thread, with a look at the clock round every step and every barrier. */
+static void run_timed(const struct context *context, const struct lowered *lowered, struct cpu_op_time *times)
+{
+    struct cpu *cpu = context->cpu;
+    uint64_t now_ns = clock_ns();
+    for (size_t i = 0; i < lowered->n_steps; i++) {
+        const struct step *step = &lowered->steps[i];
+        size_t op = step->op ? (size_t)(step->op - cpu->program->ops) : 0;
+        if (step->barrier) {
+            bool leave = leave_at(cpu, i, context->i_thread);
+            uint64_t then_ns = now_ns;
+            now_ns = clock_ns();
+            times[op].wait_ns += now_ns - then_ns;
+            if (leave) return;
+        }
+        cpu_step_run(context, step);
+        uint64_t then_ns = now_ns;
+        now_ns = clock_ns();
+        times[op].busy_ns += now_ns - then_ns;
+    }
+}
+
 static void run_thread(void *argument, int i_thread, int n_threads)
 {
     struct cpu *cpu = argument;
@@ -148,9 +173,53 @@ static void run_thread(void *argument, int i_thread, int n_threads)
                               .i_thread = i_thread,
                               .n_threads = n_threads};
     const struct lowered *lowered = cpu->batch->n_tokens == 1 ? &cpu->single : &cpu->many;
+    if (cpu->profile) {
+        run_timed(&context, lowered, cpu->times + (size_t)i_thread * cpu->program->n_ops);
+        return;
+    }
     for (size_t i = 0; i < lowered->n_steps; i++) {
         if (lowered->steps[i].barrier && leave_at(cpu, i, i_thread)) return;
         cpu_step_run(&context, &lowered->steps[i]);
+    }
+}
+
+int cpu_profile_start(struct cpu *cpu, bool on, struct stile_error *error)
+{
+    size_t n_ops = cpu->program->n_ops, n_times = n_ops * (size_t)cpu->options.n_threads;
+    free(cpu->profile);
+    free(cpu->times);
+    cpu->profile = on ? calloc(n_ops, sizeof *cpu->profile) : NULL;
+    cpu->times = on ? calloc(n_times, sizeof *cpu->times) : NULL;
+    if (!on || (cpu->profile && cpu->times)) return 0;
+    free(cpu->profile);
+    cpu->profile = NULL;
+    return error_memory(error, n_times * sizeof *cpu->times, "a profile");
+}
+
+const struct cpu_profile *cpu_profile(const struct cpu *cpu)
+{
+    return cpu->profile;
+}
+
+/* Adds what the threads measured in one run. */
+static void profile_add(struct cpu *cpu)
+{
+    const struct cpu_batch *batch = cpu->batch;
+    size_t n_ops = cpu->program->n_ops;
+    struct step_shape shape = {.n_tokens = batch->n_tokens, .n_past = batch->position, .n_selected = batch->n_selected};
+    shape.kv_element_bytes = cpu->options.kv_format == FORMAT_F16 ? 2 : 4;
+    for (size_t op = 0; op < n_ops; op++) {
+        struct cpu_profile *profile = &cpu->profile[op];
+        for (size_t i = 0; i < (size_t)cpu->options.n_threads; i++) {
+            struct cpu_op_time *time = &cpu->times[i * n_ops + op];
+            profile->busy_ns += time->busy_ns;
+            profile->wait_ns += time->wait_ns;
+            *time = (struct cpu_op_time){0};
+        }
+        struct cost cost = op_cost(cpu->program, &cpu->program->ops[op], &shape);
+        profile->cost.weight_bytes += cost.weight_bytes;
+        profile->cost.kv_bytes += cost.kv_bytes;
+        profile->cost.macs += cost.macs;
     }
 }
 
@@ -160,6 +229,7 @@ int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *
     cpu->batch = batch;
     atomic_store(&cpu->stop_at, SIZE_MAX);
     threads_run(cpu->threads, run_thread, cpu);
+    if (cpu->profile) profile_add(cpu);
     cpu->batch = NULL;
     if (atomic_load(&cpu->stop_at) != SIZE_MAX) return error_set(error, STILE_ERROR_CANCELLED, "cancelled");
     return 0;

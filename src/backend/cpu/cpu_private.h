@@ -15,6 +15,10 @@ struct cpu_thread {
     void *scratch;
 };
 
+struct cpu_op_time {
+    uint64_t busy_ns, wait_ns;
+};
+
 struct cpu {
     const struct program *program;
     struct cpu_options options;
@@ -28,6 +32,8 @@ struct cpu {
     float *cosines[2], *sines[2]; /* [local], (n_batch, n_rot / 2) */
     struct cpu_thread *per_thread;
     struct arena arena;
+    struct cpu_profile *profile;   /* (n_ops), or NULL: not profiling */
+    struct cpu_op_time *times;     /* (n_threads, n_ops), of the run in progress */
     const struct cpu_batch *batch; /* of the run in progress */
     atomic_size_t stop_at;         /* the step at whose barrier all threads leave */
 };
