@@ -1,8 +1,12 @@
-/* act.h - where the parts of an activation row lie (see kernel.h). */
+/* act.h - where the parts of an activation row lie (see kernel.h), and how much scratch a matrix product needs. */
 #ifndef STILE_KERNEL_ACT_H
 #define STILE_KERNEL_ACT_H
 
 #include "kernel/kernel.h"
+
+/* A tile of unpacked rows (matmul_tile.inc.h); the activations laid out for up to eight rows and the sums of as many
+ * (matmul_row.inc.h). */
+enum { MATMUL_TILE_BYTES = 64 * 1024, MATMUL_BYTES_PER_K = 16 };
 
 static inline size_t act_align(size_t size_bytes)
 {

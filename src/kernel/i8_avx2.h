@@ -41,6 +41,61 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));
 }
 
+/* Vector i: blocks i (low half) and 4 + i; the first 16 activations of each, then the last 16. */
+I8_INLINE void i8_arrange_nibbles(const int8_t *const blocks[8], int8_t *to)
+{
+    for (int i = 0; i < 4; i++) {
+        for (int part = 0; part < 2; part++) {
+            memcpy(to + 64 * i + 32 * part, blocks[i] + 16 * part, 16);
+            memcpy(to + 64 * i + 32 * part + 16, blocks[4 + i] + 16 * part, 16);
+        }
+    }
+}
+
+I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table,
+                                 bool is_signed)
+{
+    const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    __m256i part[4];
+    UNROLL(4)
+    for (size_t i = 0; i < 4; i++) {
+        __m128i low = _mm_loadu_si128((const void *)(p + i * stride));
+        __m128i high = _mm_loadu_si128((const void *)(p + (4 + i) * stride));
+        __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+        __m256i first = _mm256_and_si256(both, mask), last = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
+        __m256i x = _mm256_loadu_si256((const void *)(acts + 64 * i));
+        __m256i y = _mm256_loadu_si256((const void *)(acts + 64 * i + 32));
+        if (table) {
+            first = i8x32_lookup(first, table);
+            last = i8x32_lookup(last, table);
+        }
+        if (is_signed) /* a sum of four products would not fit in 16 bits */
+            part[i] = _mm256_add_epi32(i8_dot_s(first, x), i8_dot_s(last, y));
+        else
+            part[i] = _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, y)),
+                                        ones);
+    }
+    return _mm256_hadd_epi32(_mm256_hadd_epi32(part[0], part[1]), _mm256_hadd_epi32(part[2], part[3]));
+}
+
+I8_INLINE void i8_arrange_codes(const int8_t *const blocks[8], int8_t *to)
+{
+    for (int b = 0; b < 8; b++)
+        memcpy(to + 32 * b, blocks[b], 32);
+}
+
+I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
+                               bool is_signed)
+{
+    i32x8 part[8];
+    UNROLL(8)
+    for (size_t b = 0; b < 8; b++) {
+        i8x32 w = codes(p + b * stride), x = i8x32_load(acts + 32 * b);
+        part[b] = is_signed ? i8_dot_s(w, x) : i8_dot_u(w, x);
+    }
+    return i32x8_sums8(part);
+}
+
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
 #define FLOAT_ROWS    3
 #define FLOAT_COLUMNS 3

@@ -37,6 +37,76 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_dpwssd_epi32(acc, products, i8_scale_pair(scales, j));
 }
 
+/* Blocks 0, 2, 4, 6 in the quarters of one vector, 1, 3, 5, 7 in another; the first 16 activations of each, then the
+ * last 16. */
+I8_INLINE void i8_arrange_nibbles(const int8_t *const blocks[8], int8_t *to)
+{
+    for (int b = 0; b < 8; b++) {
+        memcpy(to + 128 * (b % 2) + 16 * (b / 2), blocks[b], 16);
+        memcpy(to + 128 * (b % 2) + 16 * (b / 2) + 64, blocks[b] + 16, 16);
+    }
+}
+
+I8_INLINE __m512i i8_four_quarters(const uint8_t *p, size_t stride)
+{
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + stride)), 1);
+    v = _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + 2 * stride)), 2);
+    return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + 3 * stride)), 3);
+}
+
+I8_INLINE __m512i i8_sums_nibbles(__m512i bytes, const int8_t *acts, const int8_t *table, bool is_signed)
+{
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512i first = _mm512_and_si512(bytes, mask), last = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+    if (table) {
+        __m512i map = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table));
+        if (is_signed) map = _mm512_xor_si512(map, _mm512_set1_epi8((char)0x80));
+        first = _mm512_shuffle_epi8(map, first);
+        last = _mm512_shuffle_epi8(map, last);
+    }
+    __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, _mm512_loadu_si512(acts));
+    return _mm512_dpbusd_epi32(sums, last, _mm512_loadu_si512(acts + 64));
+}
+
+I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table,
+                                 bool is_signed)
+{
+    const __m512i firsts = _mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0);
+    __m512i even = i8_sums_nibbles(i8_four_quarters(p, 2 * stride), acts, table, is_signed);
+    __m512i odd = i8_sums_nibbles(i8_four_quarters(p + stride, 2 * stride), acts + 128, table, is_signed);
+    /* each quarter: even, odd, even, odd, two sums of each; then all of each */
+    __m512i halves = _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
+    __m512i sums = _mm512_add_epi32(halves, _mm512_shuffle_epi32(halves, 0x4e));
+    return _mm512_castsi512_si256(_mm512_permutexvar_epi64(firsts, sums));
+}
+
+/* Vector i: blocks i (low half) and 4 + i. */
+I8_INLINE void i8_arrange_codes(const int8_t *const blocks[8], int8_t *to)
+{
+    for (int b = 0; b < 8; b++)
+        memcpy(to + 64 * (b % 4) + 32 * (b / 4), blocks[b], 32);
+}
+
+I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
+                               bool is_signed)
+{
+    const __m512i quarters_02 = _mm512_set_epi64(0, 0, 0, 0, 5, 4, 1, 0);
+    __m512i part[4];
+    UNROLL(4)
+    for (size_t i = 0; i < 4; i++) {
+        __m512i w = _mm512_inserti64x4(_mm512_castsi256_si512(codes(p + i * stride)), codes(p + (4 + i) * stride), 1);
+        if (is_signed) w = _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));
+        part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, _mm512_loadu_si512(acts + 64 * i));
+    }
+    /* quarters 0, 1: sums of blocks 0 ... 3 in two parts; 2, 3: of blocks 4 ... 7 */
+    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
+    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
+    __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    all = _mm512_add_epi32(all, _mm512_shuffle_i64x2(all, all, 0xb1));
+    return _mm512_castsi512_si256(_mm512_permutexvar_epi64(quarters_02, all));
+}
+
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
 #define FLOAT_ROWS    3
 #define FLOAT_COLUMNS 4

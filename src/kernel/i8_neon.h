@@ -109,9 +109,19 @@ I8_INLINE i32x8 i32x8_zero(void)
     return (i32x8){vdupq_n_s32(0), vdupq_n_s32(0)};
 }
 
+I8_INLINE i32x8 i32x8_load(const int32_t *p)
+{
+    return (i32x8){vld1q_s32(p), vld1q_s32(p + 4)};
+}
+
 I8_INLINE i32x8 i32x8_add(i32x8 a, i32x8 b)
 {
     return (i32x8){vaddq_s32(a.lo, b.lo), vaddq_s32(a.hi, b.hi)};
+}
+
+I8_INLINE i32x8 i32x8_sub(i32x8 a, i32x8 b)
+{
+    return (i32x8){vsubq_s32(a.lo, b.lo), vsubq_s32(a.hi, b.hi)};
 }
 
 I8_INLINE int i32x8_sum(i32x8 v)
@@ -138,16 +148,6 @@ I8_INLINE i32x8 i32x8_sums8(const i32x8 p[8])
     i32x8 first, last;
     i32x8_half_sums8(p, &first, &last);
     return i32x8_add(first, last);
-}
-
-I8_INLINE i32x8 i32x8_from_pairs(const int16_t sums[16], int first, int second)
-{
-    int16x8x2_t s = vld2q_s16(sums);
-    int32x4_t lo = vmull_n_s16(vget_low_s16(s.val[0]), (int16_t)first);
-    int32x4_t hi = vmull_n_s16(vget_high_s16(s.val[0]), (int16_t)first);
-    lo = vmlal_n_s16(lo, vget_low_s16(s.val[1]), (int16_t)second);
-    hi = vmlal_n_s16(hi, vget_high_s16(s.val[1]), (int16_t)second);
-    return (i32x8){lo, hi};
 }
 
 I8_INLINE i16x16 i16x16_load(const int16_t *p)
@@ -255,17 +255,18 @@ I8_INLINE void f32x8_transpose(f32x8 v[8])
     }
 }
 
-I8_INLINE float half_at(const void *p)
-{
-    return f32_from_f16(load_u16(p));
-}
-
 I8_INLINE f32x8 f32x8_gather_f16(const uint8_t *p, size_t stride)
 {
     uint16_t halves[8];
     for (size_t i = 0; i < 8; i++)
         halves[i] = load_u16(p + i * stride);
     return f32x8_load_f16(halves);
+}
+
+I8_INLINE void f32x8_gather_f16_pairs(const uint8_t *p, size_t stride, f32x8 *first, f32x8 *second)
+{
+    *first = f32x8_gather_f16(p, stride);
+    *second = f32x8_gather_f16(p + 2, stride);
 }
 
 I8_INLINE float32x4_t f32x4_from_ue4m3_half(uint16x4_t bytes)
@@ -314,6 +315,38 @@ I8_INLINE int i8_codes(const float *x, float factor, int8_t *q)
     int16x8_t b = vcombine_s16(vmovn_s32(i8_round4(x + 8, factor)), vmovn_s32(i8_round4(x + 12, factor)));
     vst1q_s8(q, vcombine_s8(vmovn_s16(a), vmovn_s16(b)));
     return vaddvq_s16(vaddq_s16(a, b));
+}
+
+I8_INLINE void i8_arrange_codes(const int8_t *const blocks[8], int8_t *to)
+{
+    for (int b = 0; b < 8; b++)
+        memcpy(to + 32 * b, blocks[b], 32);
+}
+
+#define i8_arrange_nibbles i8_arrange_codes
+
+I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table,
+                                 bool is_signed)
+{
+    i32x8 part[8];
+    (void)is_signed;
+    UNROLL(8)
+    for (size_t b = 0; b < 8; b++) {
+        i8x32 w = i8x32_nibbles(p + b * stride);
+        part[b] = i8_dot_s(table ? i8x32_lookup(w, table) : w, i8x32_load(acts + 32 * b));
+    }
+    return i32x8_sums8(part);
+}
+
+I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
+                               bool is_signed)
+{
+    i32x8 part[8];
+    (void)is_signed;
+    UNROLL(8)
+    for (size_t b = 0; b < 8; b++)
+        part[b] = i8_dot_s(codes(p + b * stride), i8x32_load(acts + 32 * b));
+    return i32x8_sums8(part);
 }
 
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */

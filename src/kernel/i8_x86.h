@@ -12,14 +12,17 @@
  *     sum           of all lanes
  *     sums8         lane b is the sum of p[b]
  *     half_sums8    the same for the first 16 codes and for the last 16
- *     from_pairs    lane b = sums[2b] * first + sums[2b+1] * second
+ *     load, add, sub  lane by lane
  *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_u8_doubled
  *   i8_scales   the same, arranged for i8_dot_scaled
  *   i8_dot_u, i8_dot_s      codes (u: 0..127, s: signed) times activations; s gives the products of code + I8_OFFSET_S,
  *                           which the caller corrects
  *   i8_dot_scaled_u, _s     acc + scales[2j] * (first 16 products) + scales[2j+1] * (last 16), no offset
+ *   i8_group_nibbles        the sums of 8 blocks, `stride` bytes apart, of 32 nibbles each (table: what they stand for);
+ *                           activations as i8_arrange_nibbles left them
+ *   i8_group_codes          the same for codes(p + b * stride) and i8_arrange_codes
  *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
- *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16, load_ue4m3_half, load_e8m0_half
+ *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), load_ue4m3_half, load_e8m0_half
  */
 #ifndef STILE_KERNEL_I8_X86_H
 #define STILE_KERNEL_I8_X86_H
@@ -98,9 +101,19 @@ I8_INLINE i32x8 i32x8_zero(void)
     return _mm256_setzero_si256();
 }
 
+I8_INLINE i32x8 i32x8_load(const int32_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+
 I8_INLINE i32x8 i32x8_add(i32x8 a, i32x8 b)
 {
     return _mm256_add_epi32(a, b);
+}
+
+I8_INLINE i32x8 i32x8_sub(i32x8 a, i32x8 b)
+{
+    return _mm256_sub_epi32(a, b);
 }
 
 I8_INLINE int i32x8_sum(i32x8 v)
@@ -124,12 +137,6 @@ I8_INLINE i32x8 i32x8_sums8(const i32x8 p[8])
     i32x8 first, last;
     i32x8_half_sums8(p, &first, &last);
     return _mm256_add_epi32(first, last);
-}
-
-I8_INLINE i32x8 i32x8_from_pairs(const int16_t sums[16], int first, int second)
-{
-    return _mm256_madd_epi16(_mm256_loadu_si256((const void *)sums),
-                             _mm256_set1_epi32((int)((uint32_t)second << 16 | ((uint32_t)first & 0xffffu))));
 }
 
 I8_INLINE i16x16 i16x16_load(const int16_t *p)
@@ -208,11 +215,6 @@ I8_INLINE void f32x8_transpose(f32x8 v[8])
     v[7] = _mm256_permute2f128_ps(b3, b7, 0x31);
 }
 
-I8_INLINE float half_at(const void *p)
-{
-    return _cvtsh_ss(load_u16(p));
-}
-
 /* Halves `stride` bytes apart. */
 I8_INLINE f32x8 f32x8_gather_f16(const uint8_t *p, size_t stride)
 {
@@ -225,6 +227,23 @@ I8_INLINE f32x8 f32x8_gather_f16(const uint8_t *p, size_t stride)
     h = _mm_insert_epi16(h, load_u16(p + 6 * stride), 6);
     h = _mm_insert_epi16(h, load_u16(p + 7 * stride), 7);
     return _mm256_cvtph_ps(h);
+}
+
+/* Two halves each, `stride` bytes apart. */
+I8_INLINE void f32x8_gather_f16_pairs(const uint8_t *p, size_t stride, f32x8 *first, f32x8 *second)
+{
+    const __m256i apart = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0f0e0b0a07060302, 0x0d0c090805040100));
+    __m128i lo = _mm_cvtsi32_si128((int)load_u32(p)), hi = _mm_cvtsi32_si128((int)load_u32(p + 4 * stride));
+    lo = _mm_insert_epi32(lo, (int)load_u32(p + stride), 1);
+    hi = _mm_insert_epi32(hi, (int)load_u32(p + 5 * stride), 1);
+    lo = _mm_insert_epi32(lo, (int)load_u32(p + 2 * stride), 2);
+    hi = _mm_insert_epi32(hi, (int)load_u32(p + 6 * stride), 2);
+    lo = _mm_insert_epi32(lo, (int)load_u32(p + 3 * stride), 3);
+    hi = _mm_insert_epi32(hi, (int)load_u32(p + 7 * stride), 3);
+    __m256i all = _mm256_inserti128_si256(_mm256_castsi128_si256(lo), hi, 1);
+    all = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(all, apart), 0xd8);
+    *first = _mm256_cvtph_ps(_mm256_castsi256_si128(all));
+    *second = _mm256_cvtph_ps(_mm256_extracti128_si256(all, 1));
 }
 
 /* Half of f32_from_ue4m3 of eight bytes: the exponent's bias is moved by a multiplication, exact for subnormals too. */

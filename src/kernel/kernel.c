@@ -112,9 +112,9 @@ size_t kernel_act_bytes(enum kernel_act act, size_t k)
     return act_offset_sums(act, k) + act_align(k / 16 * sizeof(int16_t));
 }
 
-/* Matrix products: a tile of rows unpacked to int8 with its scales, or the block sums of eight whole rows. */
 size_t kernel_scratch_bytes(size_t k)
 {
-    size_t matmul_bytes = 128 * 1024 + act_align(4 * k), attention_bytes = act_align(ops_attention_scratch_bytes(k));
+    size_t matmul_bytes = MATMUL_TILE_BYTES + act_align(MATMUL_BYTES_PER_K * k);
+    size_t attention_bytes = act_align(ops_attention_scratch_bytes(k));
     return matmul_bytes > attention_bytes ? matmul_bytes : attention_bytes;
 }

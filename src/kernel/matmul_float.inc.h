@@ -3,6 +3,12 @@
  * FLOAT_ROWS x FLOAT_COLUMNS vectors of sums at once; every weight and activation that is loaded serves all of them.
  */
 
+static float float_finish(const struct kernel_matmul *job, size_t row, float acc)
+{
+    if (job->scale != 1.0f) acc *= job->scale;
+    return job->bias ? acc + job->bias[row] : acc;
+}
+
 I8_INLINE f32x8 float_load(enum format format, const void *p, size_t n)
 {
     if (format == FORMAT_F16) return n >= 8 ? f32x8_load_f16(p) : f32x8_load_f16_n(p, n);
@@ -59,7 +65,7 @@ I8_INLINE void float_block(const struct kernel_matmul *job, enum format format, 
     for (size_t r = 0; r < n_rows; r++) {
         UNROLL(FLOAT_COLUMNS)
         for (size_t c = 0; c < n_columns; c++)
-            job->out[(t + c) * job->out_stride + row + r] = row_finish(job, row + r, f32x8_sum(block.acc[r][c]));
+            job->out[(t + c) * job->out_stride + row + r] = float_finish(job, row + r, f32x8_sum(block.acc[r][c]));
     }
 }
 

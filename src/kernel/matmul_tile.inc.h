@@ -17,6 +17,8 @@ struct tile {
     int32_t scales[UNPACK_PIECE / 16][TILE_ROWS]; /* see tile_scale */
 };
 
+_Static_assert(sizeof(struct tile) <= MATMUL_TILE_BYTES, "scratch");
+
 /* A tile within a product. */
 struct tile_place {
     const struct kernel_matmul *job;

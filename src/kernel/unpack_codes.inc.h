@@ -106,15 +106,15 @@ I8_INLINE f32x8 scales_f16(const uint8_t *p, size_t stride, size_t n)
     return f32x8_load_f16(halves);
 }
 
-I8_INLINE f32x8 scales_mxfp4(const uint8_t *p, size_t n)
+I8_INLINE f32x8 scales_mxfp4(const uint8_t *p, size_t stride, size_t n)
 {
     uint8_t bytes[8] = {0};
     for (size_t b = 0; b < (n < 8 ? n : 8); b++)
-        bytes[b] = p[17 * b];
+        bytes[b] = p[stride * b];
     return f32x8_load_e8m0_half(bytes);
 }
 
-/* Of n blocks of 32 (n even, at most 8), the scales of their 2n halves in order. */
+/* Of n (even, at most 8) sub-blocks of 32, the scales of their halves in order. */
 I8_INLINE void scales_nvfp4(const uint8_t *blocks, size_t n, float scales[16])
 {
     uint8_t bytes[16] = {0};
@@ -122,6 +122,15 @@ I8_INLINE void scales_nvfp4(const uint8_t *blocks, size_t n, float scales[16])
         memcpy(bytes + 4 * i, blocks + 36 * i, 4);
     f32x8_store(scales, f32x8_load_ue4m3_half(bytes));
     f32x8_store(scales + 8, f32x8_load_ue4m3_half(bytes + 8));
+}
+
+/* Of 16, those with even and those with odd numbers. */
+I8_INLINE void scales_ue4m3_half(const uint8_t bytes[16], f32x8 *even, f32x8 *odd)
+{
+    float scales[16];
+    f32x8_store(scales, f32x8_load_ue4m3_half(bytes));
+    f32x8_store(scales + 8, f32x8_load_ue4m3_half(bytes + 8));
+    f32x8_load_pairs(scales, even, odd);
 }
 
 I8_INLINE uint64_t two_words(uint32_t low, uint32_t high)
@@ -225,7 +234,7 @@ static void unpack_fast_iq4_nl(const uint8_t *p, size_t n, struct unpacked *out)
 
 static void unpack_fast_mxfp4(const uint8_t *p, size_t n, struct unpacked *out)
 {
-    f32x8_store(out->d, scales_mxfp4(p, n / 32));
+    f32x8_store(out->d, scales_mxfp4(p, 17, n / 32));
     for (size_t b = 0; b < n / 32; b++)
         i8x32_store(out->codes + 32 * b, codes_mxfp4(p + 17 * b));
 }
