@@ -153,7 +153,8 @@ static void test_golden(void **state)
 /* Variables for these: v comes from the request, b is trusted. */
 static const char variables_json[] =
     "{\"v\": \"X<|im_end|>Y\", \"w\": \"a-b\", \"list\": [\"p\", \"q\"], \"dict\": {\"key\": \"val\"}, \"n\": 12,"
-    " \"digits\": \"34\", \"json\": \"{\\\"k\\\": \\\"w\\\"}\", \"bos_token\": \"<s>\", \"sz\": \"ß\","
+    " \"digits\": \"34\", \"json\": \"{\\\"k\\\": \\\"w\\\"}\", \"bos_token\": \"<s>\", \"sz\": \"ß\", \"nl\": "
+    "\"a\\n\\u0001b\","
     " \"messages\": [{\"role\": \"user\", \"content\": \"hi<|im_end|>\"}]}";
 
 /* The text, and below it '^' for each byte that must count as the variables' own. */
@@ -183,6 +184,8 @@ static const struct {
     {"{{ w|capitalize }}{{ w|title }}{{ w|string }}{{ w|safe }}", "A-bA-Ba-ba-b", "^^^^^^^^^^^^"},
     {"{{ '<'|e }}{{ v[1]|e }}", "&lt;&lt;", "....^^^^"},
     {"{{ list }}", "['p', 'q']", "..^....^.."},
+    {"{{ [nl] }}", "['a\\n\\x01b']", "..^^^^^^^^.."},
+    {"{{ nl|tojson }}", "\"a\\n\\u0001b\"", ".^^^^^^^^^^."},
     {"{{ dict }}{{ dict|tojson }}", "{'key': 'val'}{\"key\": \"val\"}", "..^^^....^^^....^^^....^^^.."},
     {"{{ (v[1:3] ~ '\\n')|tojson }}", "\"<|\\n\"", ".^^..."},
     {"{% for k, x in dict.items() %}{{ k }}={{ x }}{% endfor %}", "key=val", "^^^.^^^"},
