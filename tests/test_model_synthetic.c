@@ -454,6 +454,9 @@ static void vocabulary_encodes_and_decodes(void **state)
     assert_int_equal(n, 1);
     assert_int_equal(tokens[0], 24999);
     assert_true(stile_token_is_end(model, tokens[0]));
+    size_t n_printed = 1;
+    stile_token_bytes(model, 24998, false, &n_printed); /* <|im_start|> */
+    assert_int_equal(n_printed, 0);
     stile_free(tokens);
     assert_string_equal(stile_model_info(model)->name, "Synthetic Tiny q4_0");
     assert_non_null(stile_model_info(model)->chat_template);
