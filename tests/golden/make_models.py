@@ -62,9 +62,9 @@ SPECS = {
         arch="gemma3", n_layers=4, n_heads=3, n_kv_heads=1, head_dim=14, base=5e5, tied=True, n_tokens=420,
         keys={"attention.sliding_window": 7, "attention.sliding_window_pattern": 2, "rope.freq_base_swa": 3000.0},
     ),
-    "gemma3_array": dict(
+    "gemma3_untied": dict(
         arch="gemma3", n_layers=5, head_dim=10, base=1e6, n_tokens=150,
-        keys={"attention.sliding_window": 64, "attention.sliding_window_pattern": [True, False, True, True, False]},
+        keys={"attention.sliding_window": 64, "attention.sliding_window_pattern": 3},
     ),
     "gemma3_capped": dict(arch="gemma3", n_layers=2, tied=True, keys={"attention.sliding_window": 20, "final_logit_softcapping": 5.0}),
 }  # fmt: skip
@@ -102,7 +102,7 @@ def add_keys(writer, spec):
         keys |= {"attention.key_length": spec["head_dim"], "attention.value_length": spec["head_dim"]}
     if arch == "llama":
         keys["rope.dimension_count"] = spec["head_dim"] or spec["d_model"] // spec["n_heads"]
-    add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string, list: writer.add_array}
+    add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
     for name, value in (keys | spec["keys"]).items():
         add[type(value)](f"{arch}.{name}", value)
     if spec["spm"]:
@@ -177,14 +177,25 @@ class RoundedKV(Model):
         return x.astype(np.float16).astype(np.float64)
 
 
+def rounded_blocks(blocks):
+    """int8 codes times one scale per block (the last axis)."""
+    scale = np.abs(blocks).max(axis=-1, keepdims=True) / 127
+    return np.rint(blocks / np.where(scale > 0, scale, 1)) * scale
+
+
 class RoundedActs(Model):
-    """Inputs of every matrix product rounded to int8 with one scale per `group` elements."""
+    """Inputs of every matrix product rounded as src/kernel/kernel.h says: to int8, one scale per `group` elements; in
+    groups of 32, what is left of the two groups with the largest scales is rounded to int8 again."""
 
     def linear(self, name, x):
-        blocks = x.reshape(*x.shape[:-1], -1, self.group)
-        scale = np.abs(blocks).max(axis=-1, keepdims=True) / 127
-        blocks = np.rint(blocks / np.where(scale > 0, scale, 1)) * scale
-        return super().linear(name, blocks.reshape(x.shape))
+        blocks = x.reshape(len(x), -1, self.group)
+        rounded = rounded_blocks(blocks)
+        if self.group == 32:
+            worst = np.argsort(-np.abs(blocks).max(axis=-1), axis=-1, kind="stable")[:, :2, None]
+            left = np.take_along_axis(blocks - rounded, worst, axis=1)
+            kept = np.take_along_axis(rounded, worst, axis=1)
+            np.put_along_axis(rounded, worst, kept + rounded_blocks(left), axis=1)
+        return super().linear(name, rounded.reshape(x.shape))
 
 
 def relative_error(a, b):

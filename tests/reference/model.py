@@ -113,9 +113,7 @@ class Model:
         if not self.gemma or not self.keys.get("attention.sliding_window"):
             return False
         pattern = self.keys.get("attention.sliding_window_pattern", 6)
-        if isinstance(pattern, list):
-            return bool(pattern[layer])
-        return pattern == 0 or layer % pattern < pattern - 1
+        return layer % pattern < pattern - 1
 
     def mask(self, n_tokens, layer):
         """True where query p (row) may see key t (column)."""
