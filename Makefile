@@ -143,7 +143,7 @@ $(VENV)/stamp: tests/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(GOLDEN)/%.stamp: tests/golden/make_%.py $(wildcard tests/reference/*.py) $(if $(filter $(VENV)/%,$(PYTHON)),$(VENV)/stamp)
+$(GOLDEN)/%.stamp: tests/golden/make_%.py $(wildcard tests/reference/*.py tests/golden/tokenizer_corpus.py tests/golden/chat_snippets.py) $(if $(filter $(VENV)/%,$(PYTHON)),$(VENV)/stamp)
 	@mkdir -p $(@D)
 	$(PYTHON) $< $(GOLDEN)
 	@touch $@
