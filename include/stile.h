@@ -91,6 +91,18 @@ int stile_model_open(struct stile_model **model, const char *path, struct stile_
 void stile_model_close(struct stile_model *model);
 const struct stile_model_info *stile_model_info(const struct stile_model *model);
 
+/* Models made up on the spot: the shape of a published model ("llama-3.1-8b"), random weights with the statistics of real
+ * ones, in a format as people say it ("q4_k_m", "bf16", "nvfp4"). For measuring a model before downloading it. */
+/* In memory, ready to use; takes about as long as filling that much memory. */
+int stile_model_synthesize(struct stile_model **model, const char *shape, const char *format,
+                           struct stile_error *error);
+/* As a GGUF file, written beside and renamed when it is whole. on_progress may be NULL; non-zero cancels. */
+int stile_shape_write(const char *shape, const char *format, const char *path,
+                      int (*on_progress)(void *user, uint64_t done_bytes, uint64_t total_bytes), void *user,
+                      struct stile_error *error);
+/* The known shapes, i = 0, 1, ...; NULL past the last. */
+const char *stile_shape_name(size_t i);
+
 /* How long stile_model_open took, by phase, in ns. */
 struct stile_load_times {
     uint64_t open_ns;  /* metadata read and checked */

@@ -2,7 +2,9 @@
 #include "run/loaded.h"
 
 #include "base/clock.h"
+#include "model/synthetic.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,14 +51,11 @@ static int check_vocabulary(const struct stile_model *m, struct stile_error *err
                      n_rows);
 }
 
-static int load(struct stile_model *m, struct stile_error *error)
+/* Builds what a model is made of; takes over the gguf, which was begun to be opened at begin_ns. */
+static int build(struct stile_model *m, struct gguf *gguf, uint64_t begin_ns, struct stile_error *error)
 {
-    struct gguf *gguf;
-    uint64_t begin_ns = clock_ns();
-    int failed = gguf_open(&gguf, m->path, error);
-    if (failed) return failed;
     uint64_t opened_ns = clock_ns();
-    failed = model_create(&m->model, gguf, error);
+    int failed = model_create(&m->model, gguf, error);
     if (failed) return failed;
     uint64_t mapped_ns = clock_ns();
     failed = tokenizer_create(&m->tokenizer, gguf, error);
@@ -68,22 +67,78 @@ static int load(struct stile_model *m, struct stile_error *error)
     return failed;
 }
 
-int stile_model_open(struct stile_model **model, const char *path, struct stile_error *error)
+static int create(struct stile_model **model, const char *path, struct gguf *gguf, uint64_t begin_ns,
+                  struct stile_error *error)
 {
-    char found[4096];
-    int failed = stile_model_find(path, found, sizeof found, error);
-    if (failed) return failed;
     struct stile_model *m = calloc(1, sizeof *m);
-    if (!m) return error_memory(error, sizeof *m, "a model");
+    char *copy = strdup(path);
+    if (!m || !copy) {
+        gguf_close(gguf);
+        free(m);
+        free(copy);
+        return error_memory(error, sizeof *m, "a model");
+    }
     pthread_mutex_init(&m->chat_lock, NULL);
-    m->path = strdup(found);
-    failed = m->path ? load(m, error) : error_memory(error, strlen(found), "a path");
+    m->path = copy;
+    int failed = build(m, gguf, begin_ns, error);
     if (failed) {
         stile_model_close(m);
         return failed;
     }
     *model = m;
     return 0;
+}
+
+int stile_model_open(struct stile_model **model, const char *path, struct stile_error *error)
+{
+    char found[4096];
+    struct gguf *gguf;
+    int failed = stile_model_find(path, found, sizeof found, error);
+    uint64_t begin_ns = clock_ns();
+    if (!failed) failed = gguf_open(&gguf, found, error);
+    return failed ? failed : create(model, found, gguf, begin_ns, error);
+}
+
+/* The synthetic model of a shape, by name. */
+static int find_synthetic(struct synthetic **synthetic, const char *name, const char *format, struct stile_error *error)
+{
+    const struct shape *shape = shape_find(name);
+    if (!shape)
+        return error_set(error, STILE_ERROR_ARGUMENT, "no shape \"%s\" is known (`stile bench --shapes` lists them)",
+                         name);
+    return synthetic_create(synthetic, shape, format, 0, error);
+}
+
+int stile_model_synthesize(struct stile_model **model, const char *shape, const char *format, struct stile_error *error)
+{
+    struct synthetic *synthetic;
+    struct gguf *gguf;
+    char name[256];
+    uint64_t begin_ns = clock_ns();
+    int failed = find_synthetic(&synthetic, shape, format, error);
+    if (failed) return failed;
+    failed = synthetic_open(synthetic, NULL, &gguf, error);
+    synthetic_free(synthetic);
+    snprintf(name, sizeof name, "%s in %s", shape, format);
+    return failed ? failed : create(model, name, gguf, begin_ns, error);
+}
+
+int stile_shape_write(const char *shape, const char *format, const char *path,
+                      int (*on_progress)(void *user, uint64_t done_bytes, uint64_t total_bytes), void *user,
+                      struct stile_error *error)
+{
+    struct synthetic *synthetic;
+    int failed = find_synthetic(&synthetic, shape, format, error);
+    if (failed) return failed;
+    struct synthetic_options options = {.on_progress = on_progress, .user = user};
+    failed = synthetic_write(synthetic, path, &options, error);
+    synthetic_free(synthetic);
+    return failed;
+}
+
+const char *stile_shape_name(size_t i)
+{
+    return i < n_shapes ? shapes[i].id : NULL;
 }
 
 void stile_model_close(struct stile_model *model)
