@@ -102,7 +102,8 @@ I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-enum { TILE_ROWS = 8, TILE_COLUMNS = 4 };
+#define TILE_ROWS    8
+#define TILE_COLUMNS 4
 
 typedef __m256i tile_i;
 typedef f32x8 tile_f;
@@ -188,10 +189,10 @@ I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *
     /* Pairs of products reach 2 * max * 127: this many of them are added in 16 bits. */
     const int run = max <= 15 ? 8 : max <= 32 ? 4 : max <= 64 ? 2 : 1;
     __m256i part[TILE_COLUMNS];
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < n_quads; i++) {
         __m256i w = _mm256_load_si256((const void *)(codes + 32 * i));
-#pragma GCC unroll 4
+        UNROLL(TILE_COLUMNS)
         for (int c = 0; c < n_columns; c++) {
             __m256i products = tile_products(w, load_u32(q[c] + 4 * i), max);
             part[c] = i % run == 0 ? products : _mm256_add_epi16(part[c], products);

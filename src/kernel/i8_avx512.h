@@ -113,7 +113,8 @@ I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-enum { TILE_ROWS = 16, TILE_COLUMNS = 4 };
+#define TILE_ROWS    16
+#define TILE_COLUMNS 4
 
 typedef __m512i tile_i;
 typedef __m512 tile_f;
@@ -216,10 +217,10 @@ I8_INLINE tile_i tile_scale(tile_i pairs, int which)
 I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
 {
     (void)max;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < n_quads; i++) {
         __m512i w = _mm512_load_si512(codes + 64 * i);
-#pragma GCC unroll 4
+        UNROLL(TILE_COLUMNS)
         for (int c = 0; c < n_columns; c++)
             sum[c] = _mm512_dpbusd_epi32(sum[c], w, _mm512_set1_epi32((int)load_u32(q[c] + 4 * i)));
     }
@@ -228,9 +229,12 @@ I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *
 I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
                                int max, tile_i scale)
 {
-    tile_i part[TILE_COLUMNS] = {tile_i_zero(), tile_i_zero(), tile_i_zero(), tile_i_zero()};
+    tile_i part[TILE_COLUMNS];
+    UNROLL(TILE_COLUMNS)
+    for (int c = 0; c < n_columns; c++)
+        part[c] = tile_i_zero();
     tile_dot(part, codes, q, n_columns, n_quads, max);
-#pragma GCC unroll 4
+    UNROLL(TILE_COLUMNS)
     for (int c = 0; c < n_columns; c++)
         sum[c] = _mm512_add_epi32(sum[c], _mm512_mullo_epi32(part[c], scale));
 }

@@ -355,7 +355,8 @@ I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-enum { TILE_ROWS = 8, TILE_COLUMNS = 4 };
+#define TILE_ROWS    8
+#define TILE_COLUMNS 4
 
 typedef i32x8 tile_i;
 typedef f32x8 tile_f;
@@ -446,7 +447,7 @@ I8_INLINE int32x4_t tile_settle(struct tile_part part)
 I8_INLINE tile_i tile_dot_column(const uint8_t *codes, const int8_t *q, int n_quads)
 {
     struct tile_part lo = {vdupq_n_s32(0), vdupq_n_s32(0)}, hi = lo;
-#pragma GCC unroll 8
+    UNROLL(8)
     for (int i = 0; i < n_quads; i++) {
         int8x16_t acts = vreinterpretq_s8_u32(vdupq_n_u32(load_u32(q + 4 * i)));
         lo = tile_part_add(lo, vreinterpretq_s8_u8(vld1q_u8(codes + 32 * i)), acts);
@@ -458,7 +459,7 @@ I8_INLINE tile_i tile_dot_column(const uint8_t *codes, const int8_t *q, int n_qu
 I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
 {
     (void)max;
-#pragma GCC unroll 4
+    UNROLL(TILE_COLUMNS)
     for (int c = 0; c < n_columns; c++)
         sum[c] = i32x8_add(sum[c], tile_dot_column(codes, q[c], n_quads));
 }
@@ -467,7 +468,7 @@ I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *
                                int max, tile_i scale)
 {
     (void)max;
-#pragma GCC unroll 4
+    UNROLL(TILE_COLUMNS)
     for (int c = 0; c < n_columns; c++) {
         tile_i part = tile_dot_column(codes, q[c], n_quads);
         sum[c] = (tile_i){vmlaq_s32(sum[c].lo, part.lo, scale.lo), vmlaq_s32(sum[c].hi, part.hi, scale.hi)};

@@ -17,16 +17,19 @@ struct tile {
     int32_t scales[UNPACK_PIECE / 16][TILE_ROWS]; /* see tile_scale */
 };
 
-_Static_assert(sizeof(struct tile) <= MATMUL_TILE_BYTES, "scratch");
+struct tile_residual {
+    uint32_t token, index;
+};
 
 /* A tile within a product. */
 struct tile_place {
     const struct kernel_matmul *job;
     const struct tile *tile;
-    const uint32_t *residual_blocks; /* (n_tokens, ACT_RESIDUALS): block numbers */
     size_t row, n_rows;
-    size_t begin, n; /* elements */
-    int offset;      /* of the codes in the tile */
+    size_t begin, n;                       /* elements */
+    int offset;                            /* of the codes in the tile */
+    const struct tile_residual *residuals; /* those among these elements, by token, then by index */
+    size_t n_residuals;
 };
 
 enum { TILE_QUAD = 4 * TILE_ROWS /* bytes of 4 elements of all rows */ };
@@ -37,13 +40,13 @@ I8_INLINE void tile_interleave(struct tile *tile, size_t from, void *to, int add
     i8x32 added = i8x32_set1(add);
     for (size_t group = 0; group < TILE_ROWS / 8; group++) {
         f32x8 v[8];
-#pragma GCC unroll 8
+        UNROLL(8)
         for (size_t r = 0; r < 8; r++) {
             const uint8_t *row = (const uint8_t *)&tile->rows[8 * group + r];
             v[r] = f32x8_from_bits(i8x32_add(i8x32_load(row + from), added));
         }
         f32x8_transpose(v);
-#pragma GCC unroll 8
+        UNROLL(8)
         for (size_t j = 0; j < 8; j++)
             f32x8_store_bits((uint8_t *)to + TILE_QUAD * j + 32 * group, v[j]);
     }
@@ -107,23 +110,43 @@ I8_INLINE void tile_sums_store(float *out, tile_f sums, size_t n_rows)
 /* TILE_COLUMNS tokens from `first` on. */
 struct tile_columns {
     size_t first, n;
-    struct act_row a[TILE_COLUMNS];
-    const int8_t *q[TILE_COLUMNS];
+    const int8_t *q[TILE_COLUMNS]; /* from the place's first element on; so are the others */
+    const float *d[TILE_COLUMNS], *s[TILE_COLUMNS];
+    const int16_t *sums[TILE_COLUMNS];
     tile_f acc[TILE_COLUMNS];
 };
 
-I8_INLINE void columns_begin(const struct tile_place *place, enum kernel_act act, size_t first,
+/* Where things lie in a row of activations: computed once, for the compiler cannot know that stores leave k alone. */
+struct tile_offsets {
+    size_t q, d, s, sums;
+};
+
+I8_INLINE struct tile_offsets tile_offsets(const struct tile_place *place, enum kernel_act act)
+{
+    size_t k = place->job->k, begin = place->begin;
+    return (struct tile_offsets){
+        begin,
+        act_offset_d(k) + begin / (act == ACT_Q8_32 ? 32 : 256) * sizeof(float),
+        act == ACT_Q8_32 ? act_offset_s(k) + begin / 32 * sizeof(float) : 0,
+        act_offset_sums(act, k) + begin / 16 * sizeof(int16_t),
+    };
+}
+
+I8_INLINE void columns_begin(const struct tile_place *place, struct tile_offsets offsets, size_t first,
                              struct tile_columns *columns)
 {
     const struct kernel_matmul *job = place->job;
     columns->first = first;
     columns->n = job->n_tokens - first < TILE_COLUMNS ? job->n_tokens - first : TILE_COLUMNS;
-#pragma GCC unroll 4
+    UNROLL(TILE_COLUMNS)
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
         size_t t = first + (c < columns->n ? c : columns->n - 1);
+        const uint8_t *row = (const uint8_t *)job->acts + t * job->act_stride_bytes;
         const float *out = job->out + t * job->out_stride + place->row;
-        columns->a[c] = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
-        columns->q[c] = columns->a[c].q + place->begin;
+        columns->q[c] = (const int8_t *)row + offsets.q;
+        columns->d[c] = (const float *)(const void *)(row + offsets.d);
+        columns->s[c] = (const float *)(const void *)(row + offsets.s);
+        columns->sums[c] = (const int16_t *)(const void *)(row + offsets.sums);
         columns->acc[c] = place->begin == 0 ? tile_f_zero() : tile_sums_load(out, place->n_rows);
     }
 }
@@ -131,7 +154,7 @@ I8_INLINE void columns_begin(const struct tile_place *place, enum kernel_act act
 I8_INLINE void columns_end(const struct tile_place *place, struct tile_columns *columns)
 {
     const struct kernel_matmul *job = place->job;
-#pragma GCC unroll 4
+    UNROLL(TILE_COLUMNS)
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
         if (c >= columns->n) break;
         tile_sums_store(job->out + (columns->first + c) * job->out_stride + place->row, columns->acc[c], place->n_rows);
@@ -163,31 +186,31 @@ I8_INLINE void sweep_b32(const struct tile_place *place, int max, bool has_min)
     const struct tile *tile = place->tile;
     bool correct = !has_min && (max <= 127 || I8_OFFSET_S != 0);
     tile_i minus_offset = tile_two(-place->offset, -place->offset);
+    struct tile_offsets offsets = tile_offsets(place, ACT_Q8_32);
     for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
         struct tile_columns columns;
-        columns_begin(place, ACT_Q8_32, t, &columns);
+        columns_begin(place, offsets, t, &columns);
         for (size_t b = 0; b < place->n / 32; b++) {
-            size_t at = place->begin / 32 + b;
             const int8_t *q[TILE_COLUMNS];
             tile_i sum[TILE_COLUMNS];
-#pragma GCC unroll 4
+            UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
                 q[c] = columns.q[c] + 32 * b;
                 sum[c] = tile_i_zero();
-                if (correct) sum[c] = tile_pairs(sum[c], minus_offset, load_u32(columns.a[c].sums + 2 * at));
+                if (correct) sum[c] = tile_pairs(sum[c], minus_offset, load_u32(columns.sums[c] + 2 * b));
             }
             tile_dot(sum, tile->codes + 32 * TILE_ROWS * b, q, TILE_COLUMNS, 8, max);
             tile_f d = tile_f_load(tile->d[b]);
-#pragma GCC unroll 4
+            UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
-                tile_f scale = tile_f_mul(d, tile_f_set1(columns.a[c].d[at]));
+                tile_f scale = tile_f_mul(d, tile_f_set1(columns.d[c][b]));
                 columns.acc[c] = tile_f_fma(scale, tile_f_from(sum[c]), columns.acc[c]);
             }
             if (!has_min) continue;
             tile_f m = tile_f_load(tile->m[b]);
-#pragma GCC unroll 4
+            UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++)
-                columns.acc[c] = tile_f_fma(m, tile_f_set1(columns.a[c].s[at]), columns.acc[c]);
+                columns.acc[c] = tile_f_fma(m, tile_f_set1(columns.s[c][b]), columns.acc[c]);
         }
         columns_end(place, &columns);
     }
@@ -198,17 +221,17 @@ static void sweep_nvfp4(const struct tile_place *place)
     enum { MAX = 24 };
     const struct tile *tile = place->tile;
     tile_i minus_first = tile_two(-place->offset, 0), minus_second = tile_two(0, -place->offset);
+    struct tile_offsets offsets = tile_offsets(place, ACT_Q8_32);
     for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
         struct tile_columns columns;
-        columns_begin(place, ACT_Q8_32, t, &columns);
+        columns_begin(place, offsets, t, &columns);
         for (size_t b = 0; b < place->n / 32; b++) {
-            size_t at = place->begin / 32 + b;
             const uint8_t *codes = tile->codes + 32 * TILE_ROWS * b;
             const int8_t *q[TILE_COLUMNS], *q_second[TILE_COLUMNS];
             tile_i sum0[TILE_COLUMNS], sum1[TILE_COLUMNS];
-#pragma GCC unroll 4
+            UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
-                uint32_t sums = load_u32(columns.a[c].sums + 2 * at);
+                uint32_t sums = load_u32(columns.sums[c] + 2 * b);
                 q[c] = columns.q[c] + 32 * b;
                 q_second[c] = q[c] + 16;
                 sum0[c] = tile_pairs(tile_i_zero(), minus_first, sums);
@@ -217,11 +240,11 @@ static void sweep_nvfp4(const struct tile_place *place)
             tile_dot(sum0, codes, q, TILE_COLUMNS, 4, MAX);
             tile_dot(sum1, codes + 4 * TILE_QUAD, q_second, TILE_COLUMNS, 4, MAX);
             tile_f s0 = tile_f_load(tile->d[2 * b]), s1 = tile_f_load(tile->d[2 * b + 1]);
-#pragma GCC unroll 4
+            UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
                 tile_f first = tile_f_mul(s0, tile_f_from(sum0[c]));
                 tile_f both = tile_f_fma(s1, tile_f_from(sum1[c]), first);
-                columns.acc[c] = tile_f_fma(both, tile_f_set1(columns.a[c].d[at]), columns.acc[c]);
+                columns.acc[c] = tile_f_fma(both, tile_f_set1(columns.d[c][b]), columns.acc[c]);
             }
         }
         columns_end(place, &columns);
@@ -261,12 +284,12 @@ I8_INLINE tile_f residual_add(const struct tile_place *place, const struct act_r
 static void sweep_residuals(const struct tile_place *place)
 {
     const struct kernel_matmul *job = place->job;
-    for (size_t i = 0; i < job->n_tokens * ACT_RESIDUALS; i++) {
-        size_t t = i / ACT_RESIDUALS;
-        if (place->residual_blocks[i] - place->begin / 32 >= place->n / 32) continue;
-        const void *row = (const uint8_t *)job->acts + t * job->act_stride_bytes;
+    size_t offset = act_offset_residuals(job->k);
+    for (size_t i = 0; i < place->n_residuals; i++) {
+        size_t t = place->residuals[i].token;
+        const void *residuals = (const uint8_t *)job->acts + t * job->act_stride_bytes + offset;
+        const struct act_residual *r = (const struct act_residual *)residuals + place->residuals[i].index;
         float *out = job->out + t * job->out_stride + place->row;
-        const struct act_residual *r = &act_row_at(ACT_Q8_32, job->k, row).residuals[i % ACT_RESIDUALS];
         tile_sums_store(out, residual_add(place, r, tile_sums_load(out, place->n_rows)), place->n_rows);
     }
 }
@@ -276,35 +299,34 @@ I8_INLINE void sweep_s256(const struct tile_place *place, int max, bool has_min,
 {
     const struct tile *tile = place->tile;
     bool correct = max <= 127 || I8_OFFSET_S != 0;
-    size_t at = place->begin / 256;
+    struct tile_offsets offsets = tile_offsets(place, ACT_Q8_256);
     for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
         struct tile_columns columns;
-        columns_begin(place, ACT_Q8_256, t, &columns);
+        columns_begin(place, offsets, t, &columns);
         tile_i sum[TILE_COLUMNS], of_pairs[TILE_COLUMNS];
-#pragma GCC unroll 4
+        UNROLL(TILE_COLUMNS)
         for (size_t c = 0; c < TILE_COLUMNS; c++) {
             of_pairs[c] = tile_i_zero();
             if (!has_min && !correct) continue;
-            const int16_t *sums = columns.a[c].sums + 16 * at;
-#pragma GCC unroll 8
+            UNROLL(8)
             for (size_t p = 0; p < 8; p++)
-                of_pairs[c] = tile_pairs(of_pairs[c], tile_i_load(tile->pairs[p]), load_u32(sums + 2 * p));
+                of_pairs[c] = tile_pairs(of_pairs[c], tile_i_load(tile->pairs[p]), load_u32(columns.sums[c] + 2 * p));
         }
-#pragma GCC unroll 4
+        UNROLL(TILE_COLUMNS)
         for (size_t c = 0; c < TILE_COLUMNS; c++)
             sum[c] = has_min ? tile_i_zero() : of_pairs[c];
         for (size_t i = 0; i < 64; i += (size_t)n_quads) {
             const int8_t *q[TILE_COLUMNS];
-#pragma GCC unroll 4
+            UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++)
                 q[c] = columns.q[c] + 4 * i;
             tile_dot_scaled(sum, tile->codes + TILE_QUAD * i, q, TILE_COLUMNS, n_quads, max,
                             tile_i_load(tile->scales[i / 4]));
         }
         tile_f d = tile_f_load(tile->super_d);
-#pragma GCC unroll 4
+        UNROLL(TILE_COLUMNS)
         for (size_t c = 0; c < TILE_COLUMNS; c++) {
-            tile_f d_act = tile_f_set1(columns.a[c].d[at]);
+            tile_f d_act = tile_f_set1(*columns.d[c]);
             columns.acc[c] = tile_f_fma(tile_f_mul(d, d_act), tile_f_from(sum[c]), columns.acc[c]);
             if (!has_min) continue;
             tile_f scale = tile_f_mul(tile_f_load(tile->super_min), d_act);
@@ -389,30 +411,65 @@ static void (*sweep_of(enum format format))(const struct tile_place *)
     return f->max <= 64 ? sweep_s256_64 : f->max <= 127 ? sweep_s256_127 : sweep_s256_255;
 }
 
-enum { TILE_TOKENS = 1024 /* in one go: bounds the table of residual blocks */ };
+enum { TILE_TOKENS = 1024 /* in one go: bounds the list of residuals */ };
+
+_Static_assert(sizeof(struct tile) + TILE_TOKENS * ACT_RESIDUALS * sizeof(struct tile_residual) + 64 <=
+                   MATMUL_TILE_BYTES,
+               "scratch");
+
+/* Sorted by the 256 elements they belong to; starts[p] is the first of piece p (n_pieces + 1 of them). */
+static void residuals_by_piece(const struct kernel_matmul *job, size_t n_pieces, struct tile_residual *sorted,
+                               uint32_t *starts)
+{
+    size_t offset = act_offset_residuals(job->k);
+    memset(starts, 0, (n_pieces + 2) * sizeof *starts);
+    for (int pass = 0; pass < 2; pass++) { /* count, then place; starts[p + 1] is where the next of piece p goes */
+        for (size_t t = 0; t < job->n_tokens; t++) {
+            const void *row = (const uint8_t *)job->acts + t * job->act_stride_bytes + offset;
+            for (uint32_t i = 0; i < ACT_RESIDUALS; i++) {
+                size_t piece = ((const struct act_residual *)row)[i].block / 8;
+                if (piece >= n_pieces) continue;
+                if (pass == 0)
+                    starts[piece + 2]++;
+                else
+                    sorted[starts[piece + 1]++] = (struct tile_residual){(uint32_t)t, i};
+            }
+        }
+        for (size_t p = 2; pass == 0 && p < n_pieces + 2; p++)
+            starts[p] += starts[p - 1];
+    }
+}
 
 static void matmul_tiles_of(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
 {
     struct tile *tile = scratch;
-    uint32_t *residual_blocks = (uint32_t *)(void *)(tile + 1);
+    struct tile_residual *residuals = (struct tile_residual *)(void *)(tile + 1);
+    uint32_t *starts = (uint32_t *)(void *)(residuals + TILE_TOKENS * ACT_RESIDUALS);
     const struct unpack_format *format = &unpack_table[job->format];
+    size_t n_pieces = (job->k + UNPACK_PIECE - 1) / UNPACK_PIECE;
     bool has_residuals = format->class != UNPACK_S256;
     void (*sweep)(const struct tile_place *) = sweep_of(job->format);
-    for (size_t t = 0; has_residuals && t < job->n_tokens; t++) {
-        const void *row = (const uint8_t *)job->acts + t * job->act_stride_bytes;
-        for (size_t i = 0; i < ACT_RESIDUALS; i++)
-            residual_blocks[t * ACT_RESIDUALS + i] = act_row_at(ACT_Q8_32, job->k, row).residuals[i].block;
-    }
+    if (has_residuals) residuals_by_piece(job, n_pieces, residuals, starts);
     for (size_t row = row_begin; row < row_end; row += TILE_ROWS) {
         size_t n_rows = row_end - row < TILE_ROWS ? row_end - row : TILE_ROWS;
-        for (size_t begin = 0; begin < job->k; begin += UNPACK_PIECE) {
-            size_t n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
+        for (size_t p = 0; p < n_pieces; p++) {
+            size_t begin = UNPACK_PIECE * p, n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
             struct tile_place place = {
-                job, tile, residual_blocks, row, n_rows, begin, n, format->max > 127 ? I8_OFFSET_S : format->offset,
+                .job = job,
+                .tile = tile,
+                .row = row,
+                .n_rows = n_rows,
+                .begin = begin,
+                .n = n,
+                .offset = format->max > 127 ? I8_OFFSET_S : format->offset,
             };
+            if (has_residuals) {
+                place.residuals = residuals + starts[p];
+                place.n_residuals = starts[p + 1] - starts[p];
+            }
             tile_fill(&place, tile);
             sweep(&place);
-            if (has_residuals) sweep_residuals(&place);
+            sweep_residuals(&place);
         }
         tile_finish(job, row, n_rows);
     }
