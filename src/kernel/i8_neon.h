@@ -269,17 +269,19 @@ I8_INLINE void f32x8_gather_f16_pairs(const uint8_t *p, size_t stride, f32x8 *fi
     *second = f32x8_gather_f16(p + 2, stride);
 }
 
-I8_INLINE float32x4_t f32x4_from_ue4m3_half(uint16x4_t bytes)
+I8_INLINE f32x8 f32x8_from_ue4m3_half(uint16x8_t e)
 {
-    uint32x4_t e = vandq_u32(vmovl_u16(bytes), vdupq_n_u32(0x7f));
-    e = vbicq_u32(e, vceqq_u32(e, vdupq_n_u32(0x7f)));
-    return vmulq_n_f32(vreinterpretq_f32_u32(vshlq_n_u32(e, 20)), 0x1p119f);
+    uint16_t halves[8];
+    e = vbicq_u16(e, vceqq_u16(e, vdupq_n_u16(0x7f)));
+    vst1q_u16(halves, vshlq_n_u16(e, 7));
+    return f32x8_mul(f32x8_load_f16(halves), f32x8_set1(128.0f));
 }
 
-I8_INLINE f32x8 f32x8_load_ue4m3_half(const uint8_t *p)
+I8_INLINE void f32x8_ue4m3_half_pairs(const uint16_t pairs[8], f32x8 *first, f32x8 *second)
 {
-    uint16x8_t e = vmovl_u8(vld1_u8(p));
-    return (f32x8){f32x4_from_ue4m3_half(vget_low_u16(e)), f32x4_from_ue4m3_half(vget_high_u16(e))};
+    uint16x8_t words = vld1q_u16(pairs), mask = vdupq_n_u16(0x7f);
+    *first = f32x8_from_ue4m3_half(vandq_u16(words, mask));
+    *second = f32x8_from_ue4m3_half(vandq_u16(vshrq_n_u16(words, 8), mask));
 }
 
 I8_INLINE float32x4_t f32x4_from_e8m0_half(uint16x4_t bytes)
@@ -288,9 +290,9 @@ I8_INLINE float32x4_t f32x4_from_e8m0_half(uint16x4_t bytes)
     return vmulq_n_f32(vreinterpretq_f32_u32(vorrq_u32(vshlq_n_u32(e, 23), smallest)), 0.5f);
 }
 
-I8_INLINE f32x8 f32x8_load_e8m0_half(const uint8_t *p)
+I8_INLINE f32x8 f32x8_e8m0_half(uint64_t bytes)
 {
-    uint16x8_t e = vmovl_u8(vld1_u8(p));
+    uint16x8_t e = vmovl_u8(vcreate_u8(bytes));
     return (f32x8){f32x4_from_e8m0_half(vget_low_u16(e)), f32x4_from_e8m0_half(vget_high_u16(e))};
 }
 

@@ -22,7 +22,7 @@
  *                           activations as i8_arrange_nibbles left them
  *   i8_group_codes          the same for codes(p + b * stride) and i8_arrange_codes
  *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
- *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), load_ue4m3_half, load_e8m0_half
+ *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), ue4m3_half_pairs, e8m0_half
  */
 #ifndef STILE_KERNEL_I8_X86_H
 #define STILE_KERNEL_I8_X86_H
@@ -246,18 +246,28 @@ I8_INLINE void f32x8_gather_f16_pairs(const uint8_t *p, size_t stride, f32x8 *fi
     *second = _mm256_cvtph_ps(_mm256_extracti128_si256(all, 1));
 }
 
-/* Half of f32_from_ue4m3 of eight bytes: the exponent's bias is moved by a multiplication, exact for subnormals too. */
-I8_INLINE f32x8 f32x8_load_ue4m3_half(const uint8_t *p)
+/* Half of f32_from_ue4m3 of words of 7 bits: as a binary16 the bits mean 2^-8 of it. (Shifted into a binary32 they
+ * would need one multiplication less, but subnormal operands are slow on some processors.) */
+I8_INLINE f32x8 f32x8_from_ue4m3_half(__m128i e)
 {
-    __m256i e = _mm256_and_si256(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p)), _mm256_set1_epi32(0x7f));
-    e = _mm256_andnot_si256(_mm256_cmpeq_epi32(e, _mm256_set1_epi32(0x7f)), e);
-    return _mm256_mul_ps(_mm256_castsi256_ps(_mm256_slli_epi32(e, 20)), _mm256_set1_ps(0x1p119f));
+    e = _mm_andnot_si128(_mm_cmpeq_epi16(e, _mm_set1_epi16(0x7f)), e);
+    return _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(e, 7)), _mm256_set1_ps(128.0f));
 }
 
-/* Half of f32_from_e8m0 of eight bytes. */
-I8_INLINE f32x8 f32x8_load_e8m0_half(const uint8_t *p)
+/* Of eight pairs of bytes. */
+I8_INLINE void f32x8_ue4m3_half_pairs(const uint16_t pairs[8], f32x8 *first, f32x8 *second)
 {
-    __m256i e = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p));
+    const __m128i mask = _mm_set1_epi16(0x7f);
+    __m128i words = _mm_setr_epi16((short)pairs[0], (short)pairs[1], (short)pairs[2], (short)pairs[3], (short)pairs[4],
+                                   (short)pairs[5], (short)pairs[6], (short)pairs[7]);
+    *first = f32x8_from_ue4m3_half(_mm_and_si128(words, mask));
+    *second = f32x8_from_ue4m3_half(_mm_and_si128(_mm_srli_epi16(words, 8), mask));
+}
+
+/* Half of f32_from_e8m0 of eight bytes, the first in the lowest place. */
+I8_INLINE f32x8 f32x8_e8m0_half(uint64_t bytes)
+{
+    __m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
     __m256i smallest = _mm256_and_si256(_mm256_cmpeq_epi32(e, _mm256_setzero_si256()), _mm256_set1_epi32(0x400000));
     __m256i bits = _mm256_or_si256(_mm256_slli_epi32(e, 23), smallest);
     return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));

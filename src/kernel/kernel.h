@@ -52,10 +52,15 @@ enum { ACT_RESIDUALS = 3 };
 enum { KERNEL_ALIGNMENT = 64 }; /* of activation rows and scratch */
 
 /* One row of k activations:
+ *
  *   ACT_F32     float x[k rounded up to 8], the rest zero
- *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32], int16_t sums[k/16], ACT_RESIDUALS residuals (k a multiple of
- * 32) ACT_Q8_256  int8_t q[k], float d[k/256], int16_t sums[k/16]                (k a multiple of 256) each part padded
- * so that the next, and the next row, is aligned to 64 bytes. sums are of 16 codes each. */
+ *
+ *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32], int16_t sums[k/16], ACT_RESIDUALS residuals;
+ *               k a multiple of 32
+ *
+ *   ACT_Q8_256  int8_t q[k], float d[k/256], int16_t sums[k/16]; k a multiple of 256
+ *
+ * each part padded so that the next, and the next row, is aligned to 64 bytes. sums are of 16 codes each. */
 enum kernel_act kernel_act_of(enum format format);
 size_t kernel_act_bytes(enum kernel_act act, size_t k);
 

@@ -304,19 +304,19 @@ I8_INLINE void group_mxfp4(const struct group *g)
 I8_INLINE void group_nvfp4(const struct group *g)
 {
     i32x8 part[8], sum0, sum1, minus = i32x8_load(g->minus), minus_second = i32x8_load(g->minus_second);
+    const uint8_t *blocks[8];
+    size_t halves[8];
     f32x8 s0, s1;
-    uint8_t bytes[16];
     UNROLL(8)
     for (size_t i = 0; i < 8; i++) {
-        const uint8_t *block = g->p + g->stride * (g->part < 0 ? i / 2 : i);
-        size_t half = g->part < 0 ? i % 2 : (size_t)g->part;
-        part[i] = i8_dot_u(codes_nvfp4(block, half), i8x32_load(g->q + 32 * i));
-        memcpy(bytes + 2 * i, block + 2 * half, 2);
+        blocks[i] = g->p + g->stride * (g->part < 0 ? i / 2 : i);
+        halves[i] = g->part < 0 ? i % 2 : (size_t)g->part;
+        part[i] = i8_dot_u(codes_nvfp4(blocks[i], halves[i]), i8x32_load(g->q + 32 * i));
     }
     i32x8_half_sums8(part, &sum0, &sum1);
     sum0 = i32x8_add(sum0, i32x8_sub(minus, minus_second));
     sum1 = i32x8_add(sum1, minus_second);
-    scales_ue4m3_half(bytes, &s0, &s1);
+    scales_nvfp4(blocks, halves, &s0, &s1);
     f32x8_store(g->sum, f32x8_fma(s1, f32x8_from_i32(sum1), f32x8_mul(s0, f32x8_from_i32(sum0))));
     f32x8_store(g->scale, f32x8_load(g->d));
 }

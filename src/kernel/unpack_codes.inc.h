@@ -106,31 +106,24 @@ I8_INLINE f32x8 scales_f16(const uint8_t *p, size_t stride, size_t n)
     return f32x8_load_f16(halves);
 }
 
+/* Gathered in registers: bytes that were stored one by one cannot be loaded together without waiting for the stores. */
 I8_INLINE f32x8 scales_mxfp4(const uint8_t *p, size_t stride, size_t n)
 {
-    uint8_t bytes[8] = {0};
+    uint64_t bytes = 0;
+    UNROLL(8)
     for (size_t b = 0; b < (n < 8 ? n : 8); b++)
-        bytes[b] = p[stride * b];
-    return f32x8_load_e8m0_half(bytes);
+        bytes |= (uint64_t)p[stride * b] << 8 * b;
+    return f32x8_e8m0_half(bytes);
 }
 
-/* Of n (even, at most 8) sub-blocks of 32, the scales of their halves in order. */
-I8_INLINE void scales_nvfp4(const uint8_t *blocks, size_t n, float scales[16])
+/* Of eight sub-blocks of 32, the scales of their first halves and of their last. */
+I8_INLINE void scales_nvfp4(const uint8_t *const blocks[8], const size_t halves[8], f32x8 *first, f32x8 *last)
 {
-    uint8_t bytes[16] = {0};
-    for (size_t i = 0; i < n / 2; i++)
-        memcpy(bytes + 4 * i, blocks + 36 * i, 4);
-    f32x8_store(scales, f32x8_load_ue4m3_half(bytes));
-    f32x8_store(scales + 8, f32x8_load_ue4m3_half(bytes + 8));
-}
-
-/* Of 16, those with even and those with odd numbers. */
-I8_INLINE void scales_ue4m3_half(const uint8_t bytes[16], f32x8 *even, f32x8 *odd)
-{
-    float scales[16];
-    f32x8_store(scales, f32x8_load_ue4m3_half(bytes));
-    f32x8_store(scales + 8, f32x8_load_ue4m3_half(bytes + 8));
-    f32x8_load_pairs(scales, even, odd);
+    uint16_t pairs[8];
+    UNROLL(8)
+    for (size_t i = 0; i < 8; i++)
+        pairs[i] = load_u16(blocks[i] + 2 * halves[i]);
+    f32x8_ue4m3_half_pairs(pairs, first, last);
 }
 
 I8_INLINE uint64_t two_words(uint32_t low, uint32_t high)
@@ -241,7 +234,16 @@ static void unpack_fast_mxfp4(const uint8_t *p, size_t n, struct unpacked *out)
 
 static void unpack_fast_nvfp4(const uint8_t *p, size_t n, struct unpacked *out)
 {
-    scales_nvfp4(p, n / 32, out->d);
+    const uint8_t *blocks[8];
+    size_t halves[8];
+    f32x8 first, last;
+    UNROLL(8)
+    for (size_t b = 0; b < 8; b++) { /* past the end: the first again */
+        blocks[b] = b < n / 32 ? p + 36 * (b / 2) : p;
+        halves[b] = b % 2;
+    }
+    scales_nvfp4(blocks, halves, &first, &last);
+    f32x8_store_pairs(out->d, first, last);
     for (size_t b = 0; b < n / 32; b++)
         i8x32_store(out->codes + 32 * b, codes_nvfp4(p + 36 * (b / 2), b % 2));
 }
