@@ -31,6 +31,8 @@
 #include "kernel/f32x8_avx2.h"
 #include "kernel/inline.h"
 
+#include <stdbool.h>
+
 typedef __m256i i8x32;
 typedef __m256i i32x8;
 typedef __m256i i16x16;
