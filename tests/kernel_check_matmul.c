@@ -22,19 +22,13 @@ struct problem {
     size_t row_bytes, weights_bytes;
     uint8_t *acts;
     size_t act_bytes;
+    void *scratch;
+    size_t scratch_bytes;
     float scale;
     bool has_bias;
     float bias[MAX_ROWS];
     float want[MAX_TOKENS * MAX_ROWS];
 };
-
-static void *scratch_new(size_t k)
-{
-    void *p = aligned_alloc(KERNEL_ALIGNMENT, act_align(kernel_scratch_bytes(k)));
-    if (!p) abort();
-    memset(p, 0xff, kernel_scratch_bytes(k));
-    return p;
-}
 
 static struct kernel_matmul job_of(const struct problem *p)
 {
@@ -58,8 +52,12 @@ static void problem_init(struct problem *p, const struct kernel_table *truth, en
     uint64_t packed;
     if (!format_row_bytes(format, k, &packed)) abort();
     size_t gap = check_below(4) ? 0 : info->block_elements == 1 ? 3 * info->block_bytes : 3;
-    *p = (struct problem){format, k,     weight_kind, act_kind, kernel_act_of(format), NULL, 0, 0, NULL, 0,
-                          1.0f,   false, {0},         {0}};
+    *p = (struct problem){.format = format,
+                          .k = k,
+                          .weight_kind = weight_kind,
+                          .act_kind = act_kind,
+                          .act = kernel_act_of(format),
+                          .scale = 1.0f};
     p->row_bytes = packed + gap;
     p->weights_bytes = MAX_ROWS * p->row_bytes - gap;
     p->weights = check_guarded(p->weights_bytes);
@@ -68,6 +66,9 @@ static void problem_init(struct problem *p, const struct kernel_table *truth, en
         check_fill_weights(format, weight_kind, p->weights + row * p->row_bytes, k / info->block_elements);
     p->act_bytes = kernel_act_bytes(p->act, k);
     p->acts = check_guarded(MAX_TOKENS * p->act_bytes);
+    p->scratch_bytes = act_align(kernel_scratch_bytes(k));
+    p->scratch = check_guarded(p->scratch_bytes);
+    memset(p->scratch, 0xff, p->scratch_bytes);
     float *x = malloc(k * sizeof *x);
     if (!x) abort();
     for (size_t t = 0; t < MAX_TOKENS; t++) {
@@ -90,6 +91,7 @@ static void problem_free(struct problem *p)
 {
     check_guarded_free(p->weights, p->weights_bytes);
     check_guarded_free(p->acts, MAX_TOKENS * p->act_bytes);
+    check_guarded_free(p->scratch, p->scratch_bytes);
 }
 
 /* Rows [begin, end) for tokens [first, first + n): the right bits there, and nothing written elsewhere. */
@@ -100,14 +102,12 @@ static bool matches(const struct problem *p, const struct kernel_table *table, s
     static float out[MAX_TOKENS * STRIDE];
     for (size_t i = 0; i < sizeof out / sizeof *out; i++)
         out[i] = f32_from_bits(CANARY);
-    void *scratch = scratch_new(p->k);
     struct kernel_matmul job = job_of(p);
     job.acts = p->acts + first * p->act_bytes;
     job.n_tokens = n;
     job.out = out;
     job.out_stride = STRIDE;
-    table->matmul(&job, begin, end, scratch);
-    free(scratch);
+    table->matmul(&job, begin, end, p->scratch);
     bool ok = true;
     for (size_t t = 0; t < MAX_TOKENS; t++) {
         for (size_t row = 0; row < STRIDE; row++) {
@@ -147,6 +147,39 @@ static void compare_shapes(const struct problem *p, const struct kernel_table *t
     }
 }
 
+/* More tokens than any kernel takes in one go: all are the first one. */
+static void compare_many_tokens(const struct problem *p, const struct kernel_table *table)
+{
+    enum { MANY = 2100, ROWS = 3 };
+    static float out[MANY * ROWS];
+    struct kernel_matmul job = job_of(p);
+    bool ok = true;
+    job.act_stride_bytes = 0;
+    job.n_tokens = MANY;
+    job.out = out;
+    job.out_stride = ROWS;
+    table->matmul(&job, 0, ROWS, p->scratch);
+    for (size_t t = 0; t < MANY; t++)
+        ok = ok && check_same(out + t * ROWS, p->want, ROWS);
+    check_result(ok, "%s matmul %s k %zu: %d tokens", table->isa, format_info(p->format)->name, p->k, MANY);
+}
+
+/* Scratch grows with k; an odd number of blocks needs most of it. */
+static void check_long_rows(const struct kernel_table *truth, const struct kernel_table *table)
+{
+    static const struct {
+        enum format format;
+        size_t k;
+    } cases[] = {{FORMAT_Q4_1, 32 * 451}, {FORMAT_Q8_0, 32 * 448}, {FORMAT_NVFP4, 64 * 225}, {FORMAT_Q4_K, 256 * 57}};
+    static struct problem p;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        problem_init(&p, truth, cases[i].format, cases[i].k, 0, 0);
+        compare(&p, table, 0, 9, 3, 1);
+        compare(&p, table, 0, 9, 0, 5);
+        problem_free(&p);
+    }
+}
+
 static const size_t *sizes_of(enum format format)
 {
     static const size_t floats[] = {1, 7, 64, 71, 576, 0}, blocks[] = {32, 96, 576, 1056, 0};
@@ -168,6 +201,7 @@ static void check_format(const struct kernel_table *truth, const struct kernel_t
     for (const size_t *k = sizes_of(format); *k; k += check_quick && k[1] ? 2 : 1) {
         problem_init(&p, truth, format, *k, 0, 0);
         compare_shapes(&p, table);
+        if (k == sizes_of(format)) compare_many_tokens(&p, table);
         problem_free(&p);
     }
     size_t k = sizes_of(format)[2];
@@ -188,6 +222,7 @@ void check_matmul(const struct kernel_table *truth, const struct kernel_table *t
     for (enum format format = 0; format < FORMAT_COUNT; format++) {
         if (has_matmul(format)) check_format(truth, table, format);
     }
+    if (!check_quick) check_long_rows(truth, table);
 }
 
 void check_quantize(const struct kernel_table *truth, const struct kernel_table *table)
