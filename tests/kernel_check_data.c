@@ -134,7 +134,7 @@ static float act(int kind, size_t i)
     case 3: return i % 61 == 17 ? 1000.0f : check_uniform(-1.0f, 1.0f);
     case 4: return check_below(4) ? -7.0f : -6.9f;
     case 5: return i / 32 % 3 == 0 ? 0.0f : check_uniform(-2.0f, 2.0f);
-    case 6: return check_normal() * (i / 256 % 2 ? 0x1p-119f : 0x1p-122f);
+    case 6: return check_uniform(-1.0f, 1.0f) * ldexpf(1.0f, i / 256 % 2 ? -119 - (int)(i / 32 % 3) : -122);
     case 7: return check_normal() * 0x1p120f;
     case 8: return check_below(100) ? check_normal() : check_below(2) ? INFINITY : NAN;
     default: return check_normal();

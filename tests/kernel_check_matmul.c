@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROWS = 20, MAX_TOKENS = 70, PAD = 5 /* floats between the rows of the output */ };
+enum { MAX_ROWS = 20, MAX_TOKENS = 70, STRIDE = MAX_ROWS + 5 /* of the output */ };
 
 /* One matrix, its activations and the scalar table's product. */
 struct problem {
@@ -24,6 +24,7 @@ struct problem {
     size_t act_bytes;
     void *scratch;
     size_t scratch_bytes;
+    float *out; /* (MAX_TOKENS, STRIDE) */
     float scale;
     bool has_bias;
     float bias[MAX_ROWS];
@@ -69,6 +70,7 @@ static void problem_init(struct problem *p, const struct kernel_table *truth, en
     p->scratch_bytes = act_align(kernel_scratch_bytes(k));
     p->scratch = check_guarded(p->scratch_bytes);
     memset(p->scratch, 0xff, p->scratch_bytes);
+    p->out = check_guarded(MAX_TOKENS * STRIDE * sizeof *p->out);
     float *x = malloc(k * sizeof *x);
     if (!x) abort();
     for (size_t t = 0; t < MAX_TOKENS; t++) {
@@ -92,15 +94,17 @@ static void problem_free(struct problem *p)
     check_guarded_free(p->weights, p->weights_bytes);
     check_guarded_free(p->acts, MAX_TOKENS * p->act_bytes);
     check_guarded_free(p->scratch, p->scratch_bytes);
+    check_guarded_free(p->out, MAX_TOKENS * STRIDE * sizeof *p->out);
 }
 
 /* Rows [begin, end) for tokens [first, first + n): the right bits there, and nothing written elsewhere. */
 static bool matches(const struct problem *p, const struct kernel_table *table, size_t begin, size_t end, size_t first,
                     size_t n)
 {
-    enum { STRIDE = MAX_ROWS + PAD, CANARY = 0x7fa5a5a5 };
-    static float out[MAX_TOKENS * STRIDE];
-    for (size_t i = 0; i < sizeof out / sizeof *out; i++)
+    enum { CANARY = 0x7fa5a5a5 };
+    size_t size = (n - 1) * STRIDE + end; /* what the product may touch; it ends where p->out ends */
+    float *out = p->out + MAX_TOKENS * STRIDE - size;
+    for (size_t i = 0; i < size; i++)
         out[i] = f32_from_bits(CANARY);
     struct kernel_matmul job = job_of(p);
     job.acts = p->acts + first * p->act_bytes;
@@ -109,14 +113,12 @@ static bool matches(const struct problem *p, const struct kernel_table *table, s
     job.out_stride = STRIDE;
     table->matmul(&job, begin, end, p->scratch);
     bool ok = true;
-    for (size_t t = 0; t < MAX_TOKENS; t++) {
-        for (size_t row = 0; row < STRIDE; row++) {
-            const float *got = out + t * STRIDE + row;
-            if (t < n && row >= begin && row < end)
-                ok = ok && check_same(got, p->want + (first + t) * MAX_ROWS + row, 1);
-            else
-                ok = ok && f32_bits(*got) == CANARY;
-        }
+    for (size_t i = 0; i < size; i++) {
+        size_t t = i / STRIDE, row = i % STRIDE;
+        if (row >= begin && row < end)
+            ok = ok && check_same(out + i, p->want + (first + t) * MAX_ROWS + row, 1);
+        else
+            ok = ok && f32_bits(out[i]) == CANARY;
     }
     return ok;
 }
@@ -310,9 +312,45 @@ static void check_row(const struct problem *p, size_t row, size_t t)
                  got, sum, tolerance, check_weight_name(p->weight_kind), check_act_name(p->act_kind));
 }
 
+/* The words of kernel.h about activation codes, block by block. */
+static void check_codes(const struct kernel_table *truth, enum kernel_act act, size_t block, int kind)
+{
+    enum { K = 512 };
+    _Alignas(64) uint8_t row[4096];
+    float x[K];
+    check_fill_acts(kind, x, K);
+    truth->quantize(act, x, K, row);
+    struct act_row a = act_row_at(act, K, row);
+    bool ok = kernel_act_bytes(act, K) <= sizeof row;
+    for (size_t b = 0; b < K / block; b++) {
+        float amax = 0.0f;
+        bool finite = true;
+        for (size_t i = b * block; i < (b + 1) * block; i++) {
+            finite = finite && isfinite(x[i]);
+            amax = fmaxf(amax, fabsf(x[i]));
+        }
+        bool zero = !finite || amax < 0x1p-120f;
+        ok = ok && (finite ? a.d[b] == (zero ? 0.0f : amax / 127.0f) : isnan(a.d[b]));
+        for (size_t i = b * block; i < (b + 1) * block; i++)
+            ok = ok && a.q[i] == (zero ? 0 : (int)nearbyintf(x[i] * (127.0f / amax)));
+        for (size_t i = b * block / 16; i < (b + 1) * block / 16; i++) {
+            int sum = 0;
+            for (size_t j = 0; j < 16; j++)
+                sum += a.q[16 * i + j];
+            ok = ok && a.sums[i] == sum;
+        }
+        if (act == ACT_Q8_32 && finite) ok = ok && a.s[b] == a.d[b] * (float)(a.sums[2 * b] + a.sums[2 * b + 1]);
+    }
+    check_result(ok, "truth: codes of blocks of %zu, '%s'", block, check_act_name(kind));
+}
+
 void check_truth(const struct kernel_table *truth)
 {
     static struct problem p;
+    for (int kind = 0; kind < CHECK_ACT_KINDS; kind++) {
+        check_codes(truth, ACT_Q8_32, 32, kind);
+        check_codes(truth, ACT_Q8_256, 256, kind);
+    }
     for (enum format format = 0; format < FORMAT_COUNT; format++) {
         if (!has_matmul(format)) continue;
         for (const size_t *k = sizes_of(format); *k; k++) {
