@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,34 @@ void threads_run(struct threads *threads, void (*fn)(void *arg, int i, int n), v
     threads_barrier(threads);
 }
 
+/* Signals meant for the program (Ctrl-C, a resized window) are for its own threads; a worker keeps only those that its own
+ * work can raise. */
+static void block_signals(sigset_t *before)
+{
+    static const int kept[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP};
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        sigdelset(&blocked, kept[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, before);
+}
+
+/* 0, or an errno value; n_started says how far it came. */
+static int start_workers(struct threads *pool)
+{
+    sigset_t before;
+    int failed = 0;
+    block_signals(&before); /* inherited by the workers */
+    for (int i = 1; i < pool->n && !failed; i++) {
+        struct worker *worker = &pool->workers[i - 1];
+        *worker = (struct worker){.pool = pool, .i = i};
+        failed = pthread_create(&worker->thread, NULL, worker_main, worker);
+        if (!failed) pool->n_started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
 int threads_create(struct threads **threads, int n, struct stile_error *error)
 {
     if (n < 1 || n > THREADS_MAX)
@@ -114,18 +143,13 @@ int threads_create(struct threads **threads, int n, struct stile_error *error)
         threads_free(pool);
         return error_memory(error, (size_t)n * sizeof *pool->workers, "a thread pool");
     }
-    for (int i = 1; i < n; i++) {
-        struct worker *worker = &pool->workers[i - 1];
-        *worker = (struct worker){.pool = pool, .i = i};
-        int failed = pthread_create(&worker->thread, NULL, worker_main, worker);
-        if (failed) {
-            pool->n = i; /* the barrier now waits for those that did start */
-            threads_free(pool);
-            return error_set(error, STILE_ERROR_MEMORY,
-                             "thread %d of %d could not be started: %s (ask for fewer threads)", i + 1, n,
-                             strerror(failed));
-        }
-        pool->n_started++;
+    int failed = start_workers(pool);
+    if (failed) {
+        int n_running = pool->n_started + 1;
+        pool->n = n_running; /* the barrier now waits for those that did start */
+        threads_free(pool);
+        return error_set(error, STILE_ERROR_MEMORY, "thread %d of %d could not be started: %s (ask for fewer threads)",
+                         n_running + 1, n, strerror(failed));
     }
     *threads = pool;
     return 0;

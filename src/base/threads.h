@@ -3,7 +3,7 @@
  * threads_run calls fn(arg, i, n) on every thread i of n, the caller being thread 0, and returns when all are
  * done. Inside fn, threads_barrier waits until every thread of the pool has reached it. Waiting threads spin
  * briefly, then sleep in the kernel; with more threads than processors they sleep at once.
- * One caller at a time.
+ * One caller at a time. Workers take no signals but those their own work raises (SIGBUS, SIGSEGV, ...).
  */
 #ifndef STILE_BASE_THREADS_H
 #define STILE_BASE_THREADS_H

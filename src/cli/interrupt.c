@@ -1,6 +1,7 @@
 /* interrupt.c - Ctrl-C as a flag. */
 #include "cli/interrupt.h"
 
+#include <signal.h>
 #include <string.h>
 
 static volatile int seen; /* an int that is written whole, read by other threads as the library's cancel flag */
@@ -21,16 +22,6 @@ void interrupt_install(void)
     action.sa_handler = on_interrupt; /* no SA_RESTART: a read at the prompt ends */
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
-}
-
-void interrupt_hold(sigset_t *before)
-{
-    static const int signals[] = {SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGTSTP, SIGCONT, SIGWINCH};
-    sigset_t held;
-    sigemptyset(&held);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaddset(&held, signals[i]);
-    sigprocmask(SIG_BLOCK, &held, before);
 }
 
 bool interrupt_seen(void)

@@ -4,13 +4,9 @@
 #ifndef STILE_CLI_INTERRUPT_H
 #define STILE_CLI_INTERRUPT_H
 
-#include <signal.h>
 #include <stdbool.h>
 
 void interrupt_install(void);
-/* Holds back the signals that a terminal sends, until sigprocmask(SIG_SETMASK, before, NULL). Threads made meanwhile never
- * get them: the main thread does, and wakes from waiting for a key. */
-void interrupt_hold(sigset_t *before);
 bool interrupt_seen(void);
 void interrupt_clear(void);
 /* For stile_session_options.cancel. */

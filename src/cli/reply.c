@@ -33,11 +33,8 @@ int engine_open(struct engine *engine, const struct options *options)
         .repeat_last_n = stile_sampler_defaults().repeat_last_n,
         .seed = (uint64_t)options->seed,
     };
-    sigset_t before;
-    interrupt_hold(&before);
-    code = stile_session_create(&engine->session, engine->model, &session, &error);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (code != STILE_OK || stile_sampler_create(&engine->sampler, &sampler, &error) != STILE_OK) {
+    if (stile_session_create(&engine->session, engine->model, &session, &error) != STILE_OK ||
+        stile_sampler_create(&engine->sampler, &sampler, &error) != STILE_OK) {
         engine_close(engine);
         return cli_error(&error);
     }
