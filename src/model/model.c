@@ -66,9 +66,8 @@ bool role_tensor(enum role role, const struct hparams *hparams, struct role_tens
 {
     const struct role_spec *spec = &specs[role];
     if (!(spec->families & 1u << hparams->family)) return false;
-    *tensor = (struct role_tensor){.name = spec->name,
-                                   .rows = size_of(hparams, spec->rows),
-                                   .cols = size_of(hparams, spec->cols)};
+    *tensor = (struct role_tensor){
+        .name = spec->name, .rows = size_of(hparams, spec->rows), .cols = size_of(hparams, spec->cols)};
     return true;
 }
 
