@@ -62,7 +62,8 @@ class Error(ctypes.Structure):
 
 
 class Stile:
-    def __init__(self, path, library):
+    def __init__(self, path, library, n_vocab):
+        self.n_vocab = n_vocab
         self.api = ctypes.CDLL(library)
         self.api.stile_logits.restype = ctypes.POINTER(ctypes.c_float)
         self.error = Error()
@@ -82,7 +83,7 @@ class Stile:
     def eval(self, tokens):
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         self.must(self.api.stile_eval(self.session, array, ctypes.c_size_t(len(tokens)), ctypes.byref(self.error)))
-        return np.ctypeslib.as_array(self.api.stile_logits(self.session), (49152,)).copy()
+        return np.ctypeslib.as_array(self.api.stile_logits(self.session), (self.n_vocab,)).copy()
 
 
 def measure(engine, truth):
@@ -122,7 +123,8 @@ def main():
     n_positions = sum(len(p["top"]) for p in truth)
     n_certain = sum(r["logprobs"][0] - r["logprobs"][1] > MARGIN for p in truth for r in p["top"])
     peers = {f"flash attention {name}": Peer(args.model, flash) for name, flash in (("off", False), ("on", True))}
-    stile = Stile(args.model, args.library)
+    peer = peers["flash attention off"]
+    stile = Stile(args.model, args.library, peer.llama.n_vocab())
 
     print(f"{n_positions} positions, {n_certain} of them certain\n{'engine':36} distance  lost  lost last")
     runs = []
@@ -132,7 +134,7 @@ def main():
         if engine is not stile:
             runs.append({"name": name} | figures)
 
-    peer, agreed = peers["flash attention off"], 0
+    agreed = 0
     for prompt in truth[: args.prompts]:
         theirs, ours = (continue_greedily(engine, prompt, args.tokens) for engine in (peer, stile))
         same = next((i for i in range(args.tokens) if theirs[i] != ours[i]), args.tokens)

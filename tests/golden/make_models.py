@@ -185,13 +185,13 @@ def rounded_blocks(blocks):
 
 class RoundedActs(Model):
     """Inputs of every matrix product rounded as src/kernel/kernel.h says: to int8, one scale per `group` elements; in
-    groups of 32, what is left of the two groups with the largest scales is rounded to int8 again."""
+    groups of 32, what is left of the three groups with the largest scales is rounded to int8 again."""
 
     def linear(self, name, x):
         blocks = x.reshape(len(x), -1, self.group)
         rounded = rounded_blocks(blocks)
         if self.group == 32:
-            worst = np.argsort(-np.abs(blocks).max(axis=-1), axis=-1, kind="stable")[:, :2, None]
+            worst = np.argsort(-np.abs(blocks).max(axis=-1), axis=-1, kind="stable")[:, :3, None]
             left = np.take_along_axis(blocks - rounded, worst, axis=1)
             kept = np.take_along_axis(rounded, worst, axis=1)
             np.put_along_axis(rounded, worst, kept + rounded_blocks(left), axis=1)
