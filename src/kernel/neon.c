@@ -9,18 +9,6 @@
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"
 
-const struct kernel_table kernel_table_neon = {
-    .isa = "neon",
-    .quantize = quantize,
-    .matmul = matmul,
-    .attention = ops_attention,
-    .rms_norm = ops_rms_norm,
-    .rope = ops_rope,
-    .glu = ops_glu,
-    .add = ops_add,
-    .scale = ops_scale,
-    .softcap = ops_softcap,
-    .store_f16 = ops_store_f16,
-};
+const struct kernel_table kernel_table_neon = KERNEL_TABLE("neon");
 
 #endif

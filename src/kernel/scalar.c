@@ -137,16 +137,4 @@ static void matmul(const struct kernel_matmul *job, size_t row_begin, size_t row
         (floats ? row_of_floats : row_of_blocks)(job, row);
 }
 
-const struct kernel_table kernel_table_scalar = {
-    .isa = "scalar",
-    .quantize = quantize,
-    .matmul = matmul,
-    .attention = ops_attention,
-    .rms_norm = ops_rms_norm,
-    .rope = ops_rope,
-    .glu = ops_glu,
-    .add = ops_add,
-    .scale = ops_scale,
-    .softcap = ops_softcap,
-    .store_f16 = ops_store_f16,
-};
+const struct kernel_table kernel_table_scalar = KERNEL_TABLE("scalar");

@@ -17,4 +17,12 @@ extern const struct kernel_table kernel_table_dotprod;
 #endif
 #endif
 
+/* A table of the functions that matmul.inc.h (or scalar.c) and ops.inc.h defined in this file. */
+#define KERNEL_TABLE(name)                                                                                           \
+    {                                                                                                                \
+        .isa = (name), .quantize = quantize, .matmul = matmul, .attention = ops_attention, .rms_norm = ops_rms_norm, \
+        .rope = ops_rope, .glu = ops_glu, .add = ops_add, .scale = ops_scale, .softcap = ops_softcap,                \
+        .store_f16 = ops_store_f16                                                                                   \
+    }
+
 #endif
