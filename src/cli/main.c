@@ -26,6 +26,16 @@ const struct command command_table[] = {
      "beginning token that the vocabulary asks for, and with texts such as <|im_end|> read as control tokens. Without "
      "TEXT it reads from a pipe.",
      1, 2, command_tokenize},
+    {"bench", FOR_BENCH, "MODEL... | --shape NAME | --compare A.json B.json", "measure how fast models run here",
+     "Measures prefill (pp512: tokens per second of a prompt of 512) and decode (tg128: of 128 tokens one by one), the "
+     "way llama-bench does, and prints the median with what it is uncertain by, how fast memory was read for it, and "
+     "what share of this machine's bandwidth that is. Each test is warmed up and repeated until its median is known "
+     "well enough; several models take turns. What disturbed the measuring is said. Options that take N,... measure "
+     "every combination. With --shape no file is needed: random weights of a published model's shape are made in "
+     "memory."
+     "\n\n"
+     "Ctrl-C ends it with what was measured so far.",
+     0, OPTIONS_ARGUMENTS_MAX, command_bench},
     {"help", FOR_HELP, "[COMMAND]", "explain a command", "Explains a command and its options.", 0, 1, command_help},
     {NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -41,9 +41,10 @@ const struct option option_table[] = {
      AT(raw)},
     {"stop", 0, OPTION_STOP, "TEXT", 0, 0, "", "end the reply before TEXT; may be given up to 16 times", FOR_RUN,
      AT(stop)},
-    {"kv", 0, OPTION_CHOICE, "f16|f32", 0, 0, NULL, "number format of the KV cache", FOR_RUN | FOR_INFO, AT(kv)},
+    {"kv", 0, OPTION_CHOICE, "f16|f32", 0, 0, NULL, "number format of the KV cache", FOR_RUN | FOR_INFO | FOR_BENCH,
+     AT(kv)},
     {"isa", 0, OPTION_TEXT, "NAME", 0, 0, "the best this processor has",
-     "kernels to use: scalar, avx2, avx512, neon or dotprod; all give the same bits", FOR_RUN, AT(isa)},
+     "kernels to use: scalar, avx2, avx512, neon or dotprod; all give the same bits", FOR_RUN | FOR_BENCH, AT(isa)},
     {"logits-hash", 0, OPTION_FLAG, NULL, 0, 0, "", "print a hash of all logits: equal hashes, equal arithmetic",
      FOR_RUN, AT(logits_hash)},
     {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print one JSON object", FOR_RUN | FOR_INFO, AT(json)},
@@ -51,6 +52,40 @@ const struct option option_table[] = {
     {"ids", 0, OPTION_FLAG, NULL, 0, 0, "", "print only the ids, on one line", FOR_TOKENIZE, AT(ids)},
     {"man", 0, OPTION_FLAG, NULL, 0, 0, "", NULL, FOR_HELP, AT(man)},
     {"completion", 0, OPTION_CHOICE, "bash|zsh|fish", 0, 0, "", NULL, FOR_HELP, AT(completion)},
+    {"prompt-tokens", 'p', OPTION_LIST, "N,...", 0, CTX_MAX, "512", "measure prefill of N tokens; 0: none", FOR_BENCH,
+     AT(prompts)},
+    {"gen-tokens", 'n', OPTION_LIST, "N,...", 0, CTX_MAX, "128", "measure decode of N tokens, one by one; 0: none",
+     FOR_BENCH, AT(generates)},
+    {"depth", 'd', OPTION_LIST, "N,...", 0, CTX_MAX, "0", "with N tokens in the context before", FOR_BENCH, AT(depths)},
+    {"batch", 'b', OPTION_LIST, "N,...", 1, CTX_MAX, "the engine's", "tokens evaluated together in prefill", FOR_BENCH,
+     AT(batches)},
+    {"threads", 't', OPTION_LIST, "N,...", 1, THREADS_LIMIT, "one per core", "threads to work with", FOR_BENCH,
+     AT(threads)},
+    {"repetitions", 'r', OPTION_INTEGER, "N", 1, 1000, NULL, "measure each at most N times", FOR_BENCH,
+     AT(n_repetitions)},
+    {"spread", 0, OPTION_NUMBER, "X", 0, 1, NULL,
+     "stop after 5 repetitions when the median is known to within this share", FOR_BENCH, AT(spread)},
+    {"time", 0, OPTION_NUMBER, "S", 0, 1e6, NULL,
+     "stop after S seconds on one test of one model (but not before 3 repetitions)", FOR_BENCH, AT(time_s)},
+    {"start", 0, OPTION_FLAG, NULL, 0, 0, "", "also measure loading, and the time to the first token", FOR_BENCH,
+     AT(start)},
+    {"cold", 0, OPTION_FLAG, NULL, 0, 0, "", "that with the file not in memory: read from its disk", FOR_BENCH,
+     AT(cold)},
+    {"profile", 0, OPTION_CHOICE, "kinds|layers", 0, 0, "",
+     "also show where the time goes, by kind of operation or by layer", FOR_BENCH, AT(profile)},
+    {"shape", 0, OPTION_TEXT, "NAME,...", 0, 0, "",
+     "measure synthetic models of these shapes, such as llama-3.1-8b, in memory", FOR_BENCH, AT(shape)},
+    {"format", 0, OPTION_TEXT, "NAME,...", 0, 0, NULL, "number formats of the synthetic models", FOR_BENCH, AT(format)},
+    {"out", 0, OPTION_FILE, "FILE", 0, 0, "", "write the synthetic model to a GGUF file, and measure that", FOR_BENCH,
+     AT(out)},
+    {"shapes", 0, OPTION_FLAG, NULL, 0, 0, "", "list the shapes that are known", FOR_BENCH, AT(shapes)},
+    {"compare", 0, OPTION_FLAG, NULL, 0, 0, "", "compare two files of records (--json or --jsonl) instead", FOR_BENCH,
+     AT(compare)},
+    {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print a JSON array of records", FOR_BENCH, AT(json)},
+    {"jsonl", 0, OPTION_FLAG, NULL, 0, 0, "", "print records as they are made, one JSON object on each line", FOR_BENCH,
+     AT(jsonl)},
+    {"csv", 0, OPTION_FLAG, NULL, 0, 0, "", "print comma-separated values", FOR_BENCH, AT(csv)},
+    {"md", 0, OPTION_FLAG, NULL, 0, 0, "", "print a Markdown table", FOR_BENCH, AT(markdown)},
     {"help", 'h', OPTION_FLAG, NULL, 0, 0, "", "say what the command does", FOR_ALL, AT(help)},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL, 0, 0},
 };
@@ -71,6 +106,10 @@ struct options options_defaults(void)
         .repeat_penalty = strtod(digits[3], NULL),
         .seed = (int64_t)sampler.seed,
         .kv = "f16",
+        .format = "q4_k_m",
+        .n_repetitions = 15,
+        .spread = 0.02,
+        .time_s = 20,
     };
 }
 
@@ -85,7 +124,8 @@ void option_format(const struct option *option, const struct options *options, c
     case OPTION_TEXT:
     case OPTION_FILE:
     case OPTION_CHOICE: text = *(const char *const *)field; break;
-    case OPTION_STOP: break;
+    case OPTION_STOP:
+    case OPTION_LIST: break;
     }
     snprintf(out, capacity, "%s", text ? text : "");
 }
@@ -152,6 +192,24 @@ static int parse_choice(const struct option *option, const char *text, const cha
     return cli_usage("--%s %s: not one of %s", option->name, text, option->argument);
 }
 
+static int parse_list(const struct option *option, const char *text, struct option_list *list)
+{
+    list->n = 0;
+    for (const char *at = text;; at++) {
+        char *end;
+        errno = 0;
+        long long value = strtoll(at, &end, 10);
+        if (end == at || (*end && *end != ',') || errno || (double)value < option->min || (double)value > option->max)
+            return cli_usage("--%s %s: not whole numbers from %.0f to %.0f, separated by commas", option->name, text,
+                             option->min, option->max);
+        if (list->n == OPTIONS_LIST_MAX)
+            return cli_usage("--%s %s: more than %d numbers", option->name, text, OPTIONS_LIST_MAX);
+        list->values[list->n++] = (uint32_t)value;
+        if (!*end) return EXIT_OK;
+        at = end;
+    }
+}
+
 static int parse_value(const struct option *option, const char *text, struct options *options)
 {
     char *field = (char *)options + option->offset, *end;
@@ -181,6 +239,7 @@ static int parse_value(const struct option *option, const char *text, struct opt
         if (options->n_stop == OPTIONS_STOP_MAX) return cli_usage("--stop: more than %d texts", OPTIONS_STOP_MAX);
         options->stop[options->n_stop++] = text;
         return EXIT_OK;
+    case OPTION_LIST: return parse_list(option, text, (struct option_list *)field);
     }
     return EXIT_USAGE;
 }
@@ -239,6 +298,7 @@ int options_parse(const struct command *command, int argc, char **argv, struct o
                 return cli_usage("%s: '%s' is one argument too many: see 'stile help %s'", command->name, argv[i],
                                  command->name);
             options->arguments[n_arguments++] = argv[i];
+            options->n_arguments = (size_t)n_arguments;
         }
     }
     if (n_arguments < command->n_arguments_min && !options->help)

@@ -12,12 +12,18 @@
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
-enum { OPTIONS_STOP_MAX = 16 };
+enum { OPTIONS_STOP_MAX = 16, OPTIONS_ARGUMENTS_MAX = 16, OPTIONS_LIST_MAX = 16 };
+
+struct option_list {
+    uint32_t values[OPTIONS_LIST_MAX];
+    size_t n;
+};
 
 /* What a command line asks for. Strings belong to argv. */
 struct options {
-    uint64_t start_ns;        /* when the program began (clock_ns) */
-    const char *arguments[2]; /* MODEL and TEXT, or COMMAND; NULL where not given */
+    uint64_t start_ns;                            /* when the program began (clock_ns) */
+    const char *arguments[OPTIONS_ARGUMENTS_MAX]; /* MODEL and TEXT, or COMMAND; NULL where not given */
+    size_t n_arguments;
     bool help;
     const char *prompt, *file, *system;
     const char *stop[OPTIONS_STOP_MAX];
@@ -27,6 +33,12 @@ struct options {
     const char *kv, *isa;
     bool raw, json, logits_hash, tensors, ids, man;
     const char *completion;
+    /* bench */
+    struct option_list prompts, generates, depths, batches, threads;
+    int64_t n_repetitions;
+    double spread, time_s;
+    bool start, cold, jsonl, csv, markdown, compare, shapes;
+    const char *profile, *shape, *format, *out;
 };
 
 enum option_type {
@@ -37,9 +49,10 @@ enum option_type {
     OPTION_FILE,    /* const char *, completed as a file name */
     OPTION_CHOICE,  /* const char *, one of the words of `argument`, separated by | */
     OPTION_STOP,    /* may repeat: the array stop */
+    OPTION_LIST,    /* struct option_list: whole numbers in min .. max, separated by commas */
 };
 
-enum { FOR_RUN = 1, FOR_INFO = 2, FOR_TOKENIZE = 4, FOR_HELP = 8, FOR_ALL = 15 };
+enum { FOR_RUN = 1, FOR_INFO = 2, FOR_TOKENIZE = 4, FOR_HELP = 8, FOR_BENCH = 16, FOR_ALL = 31 };
 
 struct option {
     const char *name; /* without the dashes */

@@ -1,0 +1,167 @@
+/* bench.c - `stile bench`: measures models, or compares two files of measurements. */
+#include "cli/bench_models.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
+#include "lab/compare.h"
+#include "lab/record.h"
+#include "lab/table.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* How results are written. */
+struct writer {
+    const struct options *options;
+    const struct bench_plan *plan;
+    enum table_style style;
+    json_t *records;
+    bool has_line; /* of progress, on the terminal */
+};
+
+static void clear_line(struct writer *writer)
+{
+    if (writer->has_line) fputs("\r\033[K", stderr);
+    writer->has_line = false;
+}
+
+static void on_progress(void *user, const char *what)
+{
+    struct writer *writer = user;
+    fprintf(stderr, "\r\033[K%s", what);
+    writer->has_line = true;
+}
+
+static void write_jsonl(const json_t *record)
+{
+    json_dumpf(record, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void on_result(void *user, const struct bench_result *result)
+{
+    struct writer *writer = user;
+    json_t *record = record_make(writer->plan, result);
+    if (!record) return;
+    clear_line(writer);
+    if (writer->options->jsonl) {
+        write_jsonl(record);
+    } else if (!writer->options->json) {
+        if (json_array_size(writer->records) == 0) table_head(stdout, writer->style);
+        table_row(stdout, writer->style, record);
+    }
+    json_array_append_new(writer->records, record);
+}
+
+static void finish(struct writer *writer)
+{
+    const struct options *options = writer->options;
+    if (options->json) {
+        json_show(json_incref(writer->records));
+    } else if (!options->jsonl && !options->csv) {
+        size_t n = json_array_size(writer->records);
+        for (size_t i = 0; i < n; i++)
+            table_profile(stdout, writer->style, json_array_get(writer->records, i),
+                          options->profile && strcmp(options->profile, "layers") == 0);
+        putchar('\n');
+        for (size_t i = 0; i < n; i++)
+            table_notes(stdout, json_array_get(writer->records, i));
+    }
+}
+
+static struct bench_values values_or(const struct option_list *list, const uint32_t *fallback)
+{
+    return list->n ? (struct bench_values){list->values, list->n} : (struct bench_values){fallback, 1};
+}
+
+static int measure(const struct options *options, const struct bench_models *models)
+{
+    static const uint32_t prompt = 512, generate = 128, none = 0;
+    struct host host;
+    struct stile_error error;
+    host_describe(&host);
+    const uint32_t threads = host.machine.n_threads ? host.machine.n_threads : 1;
+    struct writer writer = {.options = options, .records = json_array()};
+    const struct bench_plan plan = {
+        .models = models->models,
+        .n_models = models->n,
+        .prompts = values_or(&options->prompts, &prompt),
+        .generates = values_or(&options->generates, &generate),
+        .depths = values_or(&options->depths, &none),
+        .batches = values_or(&options->batches, &none),
+        .threads = values_or(&options->threads, &threads),
+        .start = options->start || options->cold,
+        .cold = options->cold,
+        .profile = options->profile != NULL,
+        .kv_format = strcmp(options->kv, "f32") == 0 ? STILE_KV_F32 : STILE_KV_F16,
+        .isa = options->isa,
+        .n_repetitions = (uint32_t)options->n_repetitions,
+        .spread = options->spread,
+        .time_s = options->time_s,
+        .cancel = interrupt_flag(),
+        .host = &host,
+        .on_progress = isatty(STDERR_FILENO) ? on_progress : NULL,
+        .user = &writer,
+    };
+    writer.plan = &plan;
+    writer.style = options->csv ? TABLE_CSV : options->markdown ? TABLE_MARKDOWN : TABLE_PLAIN;
+    int failed = bench_run(&plan, on_result, &error);
+    clear_line(&writer);
+    if (json_array_size(writer.records) > 0) finish(&writer);
+    json_decref(writer.records);
+    return failed ? cli_error(&error) : EXIT_OK;
+}
+
+static bool only_zeros(const struct option_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->values[i]) return false;
+    return list->n > 0;
+}
+
+static int compare(const struct options *options)
+{
+    struct stile_error error;
+    json_t *records[2] = {NULL, NULL};
+    if (options->n_arguments != 2) return cli_usage("bench: --compare takes two files: A.json B.json");
+    int failed = records_load(options->arguments[0], &records[0], &error);
+    if (!failed) failed = records_load(options->arguments[1], &records[1], &error);
+    if (!failed) {
+        json_t *comparison = compare_records(records[0], records[1]);
+        if (options->json) {
+            json_show(comparison);
+        } else {
+            compare_show(stdout, comparison);
+            json_decref(comparison);
+        }
+    }
+    json_decref(records[0]);
+    json_decref(records[1]);
+    return failed ? cli_error(&error) : EXIT_OK;
+}
+
+int command_bench(const struct options *options)
+{
+    if (options->shapes) {
+        for (size_t i = 0; stile_shape_name(i); i++)
+            puts(stile_shape_name(i));
+        return EXIT_OK;
+    }
+    if (options->json + options->jsonl + options->csv + options->markdown > 1)
+        return cli_usage("bench: --json, --jsonl, --csv and --md are different outputs: give one");
+    if (options->compare && (options->jsonl || options->csv || options->markdown))
+        return cli_usage("bench: --compare prints a table, or with --json an object");
+    if (options->compare) return compare(options);
+    if (options->profile && options->csv)
+        return cli_usage("bench: a profile does not fit into --csv: --json has all of it");
+    if (only_zeros(&options->prompts) && only_zeros(&options->generates) && !options->start && !options->cold &&
+        !options->out)
+        return cli_usage("bench: -p 0 -n 0 leaves nothing to measure");
+    struct bench_models models;
+    interrupt_install();
+    int status = bench_models_read(&models, options);
+    if (status == EXIT_OK) status = measure(options, &models);
+    bench_models_free(&models);
+    return status;
+}
