@@ -102,21 +102,19 @@ void bench_report(struct bench *bench, struct bench_result *test, size_t n_sampl
 
 /* ---- prefill and decode --------------------------------------------------------------------- */
 
-/* Fills the context with the first `depth` tokens, or goes back to them. */
+/* Brings the context to `depth` tokens; which ones does not matter. */
 static int go_to_depth(struct bench *bench, struct bench_subject *subject, uint32_t depth, struct stile_error *error)
 {
     struct stile_session *session = subject->session;
-    uint32_t used = stile_context_used(session);
     /* Where a sliding window has moved on, only the beginning is left to go back to. */
-    if (subject->depth != depth || (used > depth && stile_rewind(session, depth, NULL) != 0)) {
+    if (stile_context_used(session) > depth && stile_rewind(session, depth, NULL) != 0) {
         int failed = stile_rewind(session, 0, error);
         if (failed) return failed;
     }
-    used = stile_context_used(session);
-    subject->depth = depth;
-    if (used == depth) return 0;
-    bench_fill_tokens(bench->tokens, depth, stile_model_info(subject->model)->n_vocab, seed);
-    return stile_eval(session, bench->tokens + used, depth - used, error);
+    uint32_t missing = depth - stile_context_used(session);
+    if (missing == 0) return 0;
+    bench_fill_tokens(bench->tokens, missing, stile_model_info(subject->model)->n_vocab, seed);
+    return stile_eval(session, bench->tokens, missing, error);
 }
 
 static int repeat_eval(struct bench *bench, struct bench_subject *subject, struct bench_result *test, uint32_t i,
@@ -230,10 +228,8 @@ static int run_setting(struct bench *bench, uint32_t threads, uint32_t batch, st
                                                   .isa = plan->isa,
                                                   .cancel = plan->cancel};
     int failed = 0;
-    for (size_t m = 0; m < plan->n_models && !failed; m++) {
-        bench->subjects[m].depth = UINT32_MAX;
+    for (size_t m = 0; m < plan->n_models && !failed; m++)
         failed = stile_session_create(&bench->subjects[m].session, bench->subjects[m].model, &options, error);
-    }
     for (size_t d = 0; d < plan->depths.n; d++) {
         for (size_t i = 0; i < plan->prompts.n + plan->generates.n && !failed; i++) {
             bool decode = i >= plan->prompts.n;

@@ -8,7 +8,6 @@
 struct bench_subject {
     struct stile_model *model;
     struct stile_session *session;
-    uint32_t depth; /* that the context was filled for; UINT32_MAX: none */
     struct stile_cost cost;
     struct stile_profile_entry *profile;
     size_t n_profile;
