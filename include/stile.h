@@ -211,7 +211,7 @@ int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t 
                    struct stile_error *error);
 /* Logits after the last token, (n_vocab); NULL before the first stile_eval. Valid until the next call. */
 const float *stile_logits(const struct stile_session *session);
-/* 64-bit hash (FNV-1a) over the bytes of every logits row handed out since creation or stile_rewind(session, 0): one
+/* 64-bit hash over the bits of every logits row handed out since creation or stile_rewind(session, 0): one
  * row per stile_eval, every row of stile_eval_all. */
 uint64_t stile_logits_hash(const struct stile_session *session);
 

@@ -1,5 +1,6 @@
 #include "run/session.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/threads.h"
 
@@ -9,11 +10,18 @@
 
 static const uint64_t fnv_offset = 0xcbf29ce484222325u, fnv_prime = 0x100000001b3u;
 
-static uint64_t hash_add(uint64_t hash, const void *bytes, size_t n)
+/* FNV-1a over 32-bit words instead of bytes, in eight lanes that are hashed into one at the end: a row of logits is hashed
+ * for every token, and byte by byte that took a twentieth of a small model's time. */
+static uint64_t hash_row(uint64_t hash, const float *row, size_t n)
 {
-    const unsigned char *p = bytes;
+    enum { LANES = 8 };
+    uint64_t lanes[LANES];
+    for (size_t i = 0; i < LANES; i++)
+        lanes[i] = fnv_offset;
     for (size_t i = 0; i < n; i++)
-        hash = (hash ^ p[i]) * fnv_prime;
+        lanes[i % LANES] = (lanes[i % LANES] ^ f32_bits(row[i])) * fnv_prime;
+    for (size_t i = 0; i < LANES; i++)
+        hash = (hash ^ lanes[i]) * fnv_prime;
     return hash;
 }
 
@@ -209,8 +217,7 @@ int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_to
     int failed = evaluate(session, tokens, n_tokens, NULL, error);
     if (failed) return failed;
     session->has_logits = true;
-    session->hash =
-        hash_add(session->hash, session->logits, session->model->model->hparams.n_vocab * sizeof *session->logits);
+    session->hash = hash_row(session->hash, session->logits, session->model->model->hparams.n_vocab);
     return 0;
 }
 
@@ -222,7 +229,8 @@ int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t 
     if (failed) return failed;
     memcpy(session->logits, logits + (n_tokens - 1) * n_vocab, n_vocab * sizeof *logits);
     session->has_logits = true;
-    session->hash = hash_add(session->hash, logits, n_tokens * n_vocab * sizeof *logits);
+    for (size_t i = 0; i < n_tokens; i++)
+        session->hash = hash_row(session->hash, logits + i * n_vocab, n_vocab);
     return 0;
 }
 
