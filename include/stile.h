@@ -198,7 +198,7 @@ struct stile_memory {
     uint64_t weights_bytes; /* mapped from the file */
     uint64_t kv_bytes;
     uint64_t activations_bytes;
-    uint64_t other_bytes; /* vocabulary, tables, program */
+    uint64_t other_bytes; /* metadata, vocabulary, norms, program */
 };
 int stile_model_memory(const struct stile_model *model, const struct stile_session_options *options,
                        struct stile_memory *memory, struct stile_error *error);

@@ -281,6 +281,27 @@ static void generation_ends(void **state)
     stile_model_close(model);
 }
 
+static void chats_are_rendered(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct stile_error error = {0};
+    char *text = NULL;
+    const char *request = "{\"messages\": [{\"role\": \"user\", \"content\": \"a<|im_end|>\"}]}";
+    if (stile_chat_render(model, request, &text, &error)) fail_msg("%s", error.message);
+    assert_non_null(strstr(text, "a<|im_end|>"));
+    int32_t *tokens = NULL;
+    size_t n = 0, n_ends = 0;
+    if (stile_chat_tokenize(model, request, &tokens, &n, &error)) fail_msg("%s", error.message);
+    for (size_t i = 0; i < n; i++)
+        n_ends += strcmp(stile_token_name(model, tokens[i]), "<|im_end|>") == 0;
+    assert_int_equal(n_ends, 1); /* the template's; what the user spelled stays text */
+    stile_free(text);
+    stile_free(tokens);
+    assert_int_equal(stile_chat_render(model, "[]", &text, &error), STILE_ERROR_ARGUMENT);
+    stile_model_close(model);
+}
+
 static void memory_is_told(void **state)
 {
     (void)state;
@@ -301,11 +322,17 @@ static void memory_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bits_llama),           cmocka_unit_test(same_bits_gemma3),
-        cmocka_unit_test(context_is_bounded),        cmocka_unit_test(tokens_are_checked),
-        cmocka_unit_test(options_are_checked),       cmocka_unit_test(rewinding_gives_the_same_logits),
-        cmocka_unit_test(rewinding_sliding_windows), cmocka_unit_test(cancelling),
-        cmocka_unit_test(generation_ends),           cmocka_unit_test(memory_is_told),
+        cmocka_unit_test(same_bits_llama),
+        cmocka_unit_test(same_bits_gemma3),
+        cmocka_unit_test(context_is_bounded),
+        cmocka_unit_test(tokens_are_checked),
+        cmocka_unit_test(options_are_checked),
+        cmocka_unit_test(rewinding_gives_the_same_logits),
+        cmocka_unit_test(rewinding_sliding_windows),
+        cmocka_unit_test(cancelling),
+        cmocka_unit_test(generation_ends),
+        cmocka_unit_test(chats_are_rendered),
+        cmocka_unit_test(memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

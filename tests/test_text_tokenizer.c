@@ -67,7 +67,7 @@ static struct tokens encode(const struct tokenizer *tokenizer, const char *text,
 {
     struct tokens tokens = {0};
     struct stile_error error;
-    if (tokenizer_encode(tokenizer, text, n, flags, true, &tokens, &error) < 0) fail_msg("%s", error.message);
+    if (tokenizer_encode(tokenizer, text, n, flags, &tokens, &error) < 0) fail_msg("%s", error.message);
     return tokens;
 }
 
@@ -409,7 +409,7 @@ static void default_model_knows_its_tokens(void **state)
     expect_ids(smollm2, "", TOKENIZER_ADD_SPECIAL, NULL, 0);
 }
 
-/* Tokens are added to what is there; `first` is about SentencePiece's space only. */
+/* Tokens are added to what is there; each text is a whole, with SentencePiece's space before it. */
 static void pieces_of_a_text_add_up(void **state)
 {
     (void)state;
@@ -417,8 +417,8 @@ static void pieces_of_a_text_add_up(void **state)
     if (!llama2) skip();
     struct tokens tokens = {0};
     struct stile_error error;
-    assert_int_equal(tokenizer_encode(llama2, "Hello", 5, 0, true, &tokens, &error), 0);
-    assert_int_equal(tokenizer_encode(llama2, " world", 6, 0, false, &tokens, &error), 0);
+    assert_int_equal(tokenizer_encode(llama2, "Hello", 5, 0, &tokens, &error), 0);
+    assert_int_equal(tokenizer_encode(llama2, "world", 5, 0, &tokens, &error), 0);
     static const int32_t expected[] = {22557, 1526};
     assert_int_equal(tokens.n, 2);
     assert_memory_equal(tokens.ids, expected, sizeof expected);
@@ -437,7 +437,7 @@ static void *use_again_and_again(void *arg)
     struct stile_error error;
     for (int i = 0; i < 200; i++) {
         use->tokens.n = 0;
-        if (tokenizer_encode(use->tokenizer, use->text, strlen(use->text), 0, true, &use->tokens, &error) < 0) break;
+        if (tokenizer_encode(use->tokenizer, use->text, strlen(use->text), 0, &use->tokens, &error) < 0) break;
     }
     return NULL;
 }

@@ -139,8 +139,7 @@ static void expect_ids(const struct tokenizer *tokenizer, const char *text, unsi
 {
     struct tokens tokens = {0};
     struct stile_error error;
-    if (tokenizer_encode(tokenizer, text, strlen(text), flags, true, &tokens, &error) < 0)
-        fail_msg("%s", error.message);
+    if (tokenizer_encode(tokenizer, text, strlen(text), flags, &tokens, &error) < 0) fail_msg("%s", error.message);
     bool equal = tokens.n == n && (n == 0 || memcmp(tokens.ids, ids, n * sizeof *ids) == 0);
     if (!equal) {
         for (size_t i = 0; i < tokens.n; i++)
@@ -167,7 +166,7 @@ static void bos_and_eos_follow_the_keys(void **state)
     assert_int_equal(tokenizer_eos(t), eos);
     assert_true(tokenizer_adds_bos(t));
     struct tokens x = {0};
-    assert_int_equal(tokenizer_encode(t, "x", 1, 0, true, &x, NULL), 0);
+    assert_int_equal(tokenizer_encode(t, "x", 1, 0, &x, NULL), 0);
     assert_int_equal(x.n, 1);
     EXPECT_IDS(t, "x", TOKENIZER_ADD_SPECIAL, bos, x.ids[0], eos);
     EXPECT_IDS(t, "", TOKENIZER_ADD_SPECIAL, bos, eos);
@@ -232,7 +231,7 @@ static void special_tokens_need_trust(void **state)
     struct tokenizer *t = good_tokenizer(&file);
     const int32_t user = TINY_VOCAB - 2, end = TINY_VOCAB - 1;
     struct tokens plain = {0};
-    assert_int_equal(tokenizer_encode(t, "<|im_end|><|im", 14, 0, true, &plain, NULL), 0);
+    assert_int_equal(tokenizer_encode(t, "<|im_end|><|im", 14, 0, &plain, NULL), 0);
     assert_int_equal(plain.ids[0], user);
     assert_int_equal(plain.ids[plain.n - 1], user);
     for (size_t i = 0; i < plain.n; i++)
@@ -258,13 +257,12 @@ static void doubtful_bytes_spell_no_control_token(void **state)
     const size_t n = sizeof text - 1, begin = 3, end = 13;
     const int32_t control = TINY_VOCAB - 1;
     struct tokens plain = {0}, marked = {0};
-    assert_int_equal(tokenizer_encode(t, text, n, 0, true, &plain, NULL), 0);
+    assert_int_equal(tokenizer_encode(t, text, n, 0, &plain, NULL), 0);
     for (size_t i = 0; i < n; i++) {
         bool doubtful[sizeof text] = {false};
         doubtful[i] = true;
         marked.n = 0;
-        assert_int_equal(tokenizer_encode_marked(t, text, n, doubtful, TOKENIZER_PARSE_SPECIAL, true, &marked, NULL),
-                         0);
+        assert_int_equal(tokenizer_encode_marked(t, text, n, doubtful, TOKENIZER_PARSE_SPECIAL, &marked, NULL), 0);
         size_t n_control = 0;
         for (size_t k = 0; k < marked.n; k++)
             n_control += marked.ids[k] == control;
@@ -590,7 +588,7 @@ static void odd_vocabularies_work(void **state)
     struct tokens tokens = {0};
     for (int byte = 0; byte < 256; byte++) {
         char c = (char)byte;
-        assert_int_equal(tokenizer_encode(t, &c, 1, 0, true, &tokens, NULL), 0);
+        assert_int_equal(tokenizer_encode(t, &c, 1, 0, &tokens, NULL), 0);
         assert_true(tokens.ids[tokens.n - 1] < 256);
     }
     assert_int_equal(tokens.n, 256);
@@ -632,7 +630,7 @@ static void random_changes_do_no_harm(void **state)
             if (gguf_open(&gguf, path, NULL) < 0) continue;
             if (tokenizer_create(&tokenizer, gguf, NULL) == STILE_OK) {
                 struct tokens tokens = {0};
-                (void)tokenizer_encode(tokenizer, bytes, 500, (unsigned)i & 7, true, &tokens, NULL);
+                (void)tokenizer_encode(tokenizer, bytes, 500, (unsigned)i & 7, &tokens, NULL);
                 for (size_t t = 0; t < tokens.n; t++) {
                     size_t n_bytes;
                     assert_non_null(tokenizer_bytes(tokenizer, tokens.ids[t], true, &n_bytes));

@@ -20,25 +20,28 @@ static void print_error(const char *message)
     fputc('\n', stderr);
 }
 
-int cli_usage(const char *format, ...)
+static void print_errorv(const char *format, va_list arguments)
 {
     char message[1200];
+    vsnprintf(message, sizeof message, format, arguments);
+    print_error(message);
+}
+
+int cli_usage(const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    print_errorv(format, arguments);
     va_end(arguments);
-    print_error(message);
     return EXIT_USAGE;
 }
 
 int cli_fail(const char *format, ...)
 {
-    char message[1200];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
+    print_errorv(format, arguments);
     va_end(arguments);
-    print_error(message);
     return EXIT_FAILED;
 }
 

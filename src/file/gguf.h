@@ -72,6 +72,9 @@ struct gguf {
 int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error);
 void gguf_close(struct gguf *gguf);
 
+/* Of the metadata, which is kept in private memory. */
+uint64_t gguf_memory_bytes(const struct gguf *gguf);
+
 /* NULL when missing. */
 const struct gguf_kv *gguf_find(const struct gguf *gguf, const char *key);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name);

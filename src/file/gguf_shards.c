@@ -268,3 +268,12 @@ int gguf_check_maps(const struct gguf *gguf, struct stile_error *error)
                              gguf->private->files[i].path);
     return 0;
 }
+
+uint64_t gguf_memory_bytes(const struct gguf *gguf)
+{
+    const struct gguf_private *set = gguf->private;
+    uint64_t total = set->arena.total_bytes + set->tensor_capacity * (sizeof *set->tensors + sizeof *set->tensor_at);
+    for (size_t i = 0; i < set->n_files; i++)
+        total += set->files[i].reader.n_bytes;
+    return total;
+}

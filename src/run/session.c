@@ -115,7 +115,8 @@ int stile_model_memory(const struct stile_model *model, const struct stile_sessi
         .weights_bytes = model->info.size_bytes,
         .kv_bytes = kv_size_bytes(h, o.n_ctx, o.n_batch, kv_format(&o)),
         .activations_bytes = cpu_memory_bytes(model->program, &cpu) + h->n_vocab * sizeof(float),
-        .other_bytes = model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t),
+        .other_bytes = gguf_memory_bytes(model->model->gguf) + tokenizer_memory_bytes(model->tokenizer) +
+                       model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t),
     };
     return 0;
 }

@@ -37,7 +37,7 @@ int stile_tokenize(const struct stile_model *model, const char *text, size_t n_b
                    size_t *n_tokens, struct stile_error *error)
 {
     struct tokens result = {0};
-    int failed = tokenizer_encode(model->tokenizer, text, n_bytes, flags, true, &result, error);
+    int failed = tokenizer_encode(model->tokenizer, text, n_bytes, flags, &result, error);
     if (failed) {
         tokens_free(&result);
         return failed;
@@ -138,7 +138,7 @@ static int encode_chat(const struct stile_model *model, const struct chat_text *
         for (size_t j = text->segments[i].begin; j < text->segments[i].end; j++)
             doubtful[j] = text->segments[i].from_variables;
     int failed = tokenizer_encode_marked(model->tokenizer, text->text, text->n, doubtful,
-                                         TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_BOS, true, tokens, error);
+                                         TOKENIZER_PARSE_SPECIAL | TOKENIZER_ADD_BOS, tokens, error);
     free(doubtful);
     return failed;
 }

@@ -99,10 +99,10 @@ static int byte_level_encode(const struct tokenizer *t, const char *text, size_t
 }
 
 static int fragments_encode(const struct tokenizer *t, const char *text, const struct special_fragments *fragments,
-                            bool first, struct bpe_scratch *scratch, struct tokens *tokens, struct stile_error *error)
+                            struct bpe_scratch *scratch, struct tokens *tokens, struct stile_error *error)
 {
     int code = STILE_OK;
-    bool after_special = first;
+    bool after_special = true; /* the beginning counts as one */
     for (size_t i = 0; code == STILE_OK && i < fragments->n; i++) {
         const struct special_fragment *fragment = &fragments->items[i];
         const char *begin = text + fragment->begin;
@@ -133,14 +133,14 @@ static bool ends_add(const struct tokenizer *t, unsigned flags, struct tokens *t
     return eos < 0 || (n > 0 && tokens->ids[tokens->n - 1] == eos) || tokens_add(tokens, eos);
 }
 
-int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags, bool first,
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags,
                      struct tokens *tokens, struct stile_error *error)
 {
-    return tokenizer_encode_marked(tokenizer, text, n, NULL, flags, first, tokens, error);
+    return tokenizer_encode_marked(tokenizer, text, n, NULL, flags, tokens, error);
 }
 
 int tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text, size_t n, const bool *doubtful,
-                            unsigned flags, bool first, struct tokens *tokens, struct stile_error *error)
+                            unsigned flags, struct tokens *tokens, struct stile_error *error)
 {
     if (n > TEXT_BYTES_MAX)
         return error_set(error, STILE_ERROR_ARGUMENT, "the text has %zu bytes; at most %d can be tokenized at once", n,
@@ -150,7 +150,7 @@ int tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text,
     struct special_fragments fragments;
     bool trusted = flags & TOKENIZER_PARSE_SPECIAL;
     int code = special_split(&tokenizer->special, text, n, trusted, doubtful, &fragments, error);
-    if (code == STILE_OK) code = fragments_encode(tokenizer, text, &fragments, first, &scratch, tokens, error);
+    if (code == STILE_OK) code = fragments_encode(tokenizer, text, &fragments, &scratch, tokens, error);
     if (code == STILE_OK && !ends_add(tokenizer, flags, tokens, from))
         code = error_memory(error, tokens->n * sizeof *tokens->ids, "tokens");
     special_fragments_free(&fragments);
@@ -162,6 +162,11 @@ int tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text,
 static const struct vocab_token *token_at(const struct tokenizer *tokenizer, int32_t id)
 {
     return id >= 0 && (size_t)id < tokenizer->vocab.n ? &tokenizer->vocab.tokens[id] : NULL;
+}
+
+size_t tokenizer_memory_bytes(const struct tokenizer *tokenizer)
+{
+    return tokenizer->vocab.arena.total_bytes;
 }
 
 size_t tokenizer_size(const struct tokenizer *tokenizer)

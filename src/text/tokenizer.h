@@ -27,16 +27,17 @@ int tokenizer_create(struct tokenizer **tokenizer, const struct gguf *gguf, stru
 void tokenizer_free(struct tokenizer *tokenizer);
 
 /* Appends the tokens of n bytes (any bytes) to `tokens`. TOKENIZER_ADD_SPECIAL adds BOS/EOS as the vocabulary asks
- * (BOS not twice when the text begins with it and PARSE_SPECIAL is on). `first` says whether this text begins
- * the whole (SentencePiece's space prefix depends on it). */
-int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags, bool first,
+ * (BOS not twice when the text begins with it and PARSE_SPECIAL is on). */
+int tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t n, unsigned flags,
                      struct tokens *tokens, struct stile_error *error);
 /* The same for text of mixed origin: control tokens spelled in bytes that `doubtful` (n flags) marks stay text, and
  * nothing else changes: what lies on both sides of a mark is tokenized as one. */
 int tokenizer_encode_marked(const struct tokenizer *tokenizer, const char *text, size_t n, const bool *doubtful,
-                            unsigned flags, bool first, struct tokens *tokens, struct stile_error *error);
+                            unsigned flags, struct tokens *tokens, struct stile_error *error);
 
 size_t tokenizer_size(const struct tokenizer *tokenizer);
+/* Of the vocabulary and its tables. */
+size_t tokenizer_memory_bytes(const struct tokenizer *tokenizer);
 /* Bytes the token prints as; n = 0 for control tokens unless `special`. NULL for ids out of range. */
 const char *tokenizer_bytes(const struct tokenizer *tokenizer, int32_t id, bool special, size_t *n);
 /* The vocabulary's spelling, NUL-terminated. "" for ids out of range. */
