@@ -3,6 +3,7 @@
  * threads_run calls fn(arg, i, n) on every thread i of n, the caller being thread 0, and returns when all are
  * done. Inside fn, threads_barrier waits until every thread of the pool has reached it. Waiting threads spin
  * briefly, then sleep in the kernel; with more threads than processors they sleep at once.
+ * On machines with several memory nodes workers stay on one each, so memory that a worker touches first lies near it.
  * One caller at a time. Workers take no signals but those their own work raises (SIGBUS, SIGSEGV, ...).
  */
 #ifndef STILE_BASE_THREADS_H
@@ -16,7 +17,9 @@ enum { THREADS_MAX = 256 };
 
 struct threads;
 
-/* Processors this process may use: affinity mask and cgroup quota respected; at least 1. SMT siblings count once. */
+/* One per fast core that this process may use, and no more than a CPU quota pays for; at least 1. Work is split evenly
+ * and everybody waits for the slowest, so a core at half the speed costs more than it brings; a second thread on a core
+ * brings nothing to loops that already fill it. */
 int threads_default_count(void);
 
 /* n in 1..THREADS_MAX. */
