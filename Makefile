@@ -90,6 +90,14 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(CC) $(CFLAGS) $(FUZZ)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(FUZZ)' > $@
 
+# One file knows the commit; it alone is compiled again when that changes. (Not the commit of a folder around this one.)
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@commit=$$(test -e .git && git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null); \
+	echo "$$commit" | cmp -s - $@ || echo "$$commit" > $@
+$(BUILD)/obj/src/run/version.o: $(BUILD)/commit
+$(BUILD)/obj/src/run/version.o: DEFINES = -DSTILE_COMMIT='"$(shell cat $(BUILD)/commit)"'
+
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call quiet,cc  )$(CC) $(ALL_CFLAGS) $(ISA) $(DEFINES) -c $< -o $@

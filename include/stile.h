@@ -55,6 +55,8 @@ struct stile_error {
 };
 
 const char *stile_version(void);
+/* What the library was built from, as git describes it: "1a2b3c4d5e6f", "1a2b3c4d5e6f-dirty"; "" outside of git. */
+const char *stile_commit(void);
 
 /* ---- models ------------------------------------------------------------------------------- */
 
@@ -227,11 +229,12 @@ void stile_session_cost(const struct stile_session *session, uint32_t n_tokens, 
 
 /* Where time goes. One entry per operation of the program, in order. */
 struct stile_profile_entry {
-    const char *kind; /* "matmul", "attention", ... */
-    const char *name; /* of the weight, "" where there is none */
-    int32_t layer;    /* -1: outside of the layers */
-    uint64_t busy_ns; /* sum over the threads */
-    uint64_t wait_ns; /* sum over the threads: at the barrier before it */
+    const char *kind;   /* "matmul", "attention", ... */
+    const char *name;   /* of the weight, "" where there is none */
+    const char *format; /* of the weight: "Q4_K" */
+    int32_t layer;      /* -1: outside of the layers */
+    uint64_t busy_ns;   /* sum over the threads */
+    uint64_t wait_ns;   /* sum over the threads: at the barrier before it */
     struct stile_cost cost;
 };
 /* Counts from zero from here on (on), or stops. */
@@ -318,6 +321,11 @@ int stile_generate(struct stile_session *session, struct stile_sampler *sampler,
 
 /* ---- the machine -------------------------------------------------------------------------- */
 
+struct stile_caches {
+    uint64_t l1_bytes, l2_bytes, l3_bytes; /* of data, one instance of each; 0: there is none, or it is not known */
+    uint32_t l3_count;                     /* instances that the processors share */
+};
+
 struct stile_machine {
     char cpu[96];
     char isa[16];            /* kernels in use by default: "avx2", ... */
@@ -325,11 +333,68 @@ struct stile_machine {
     uint64_t memory_bytes;   /* usable by this process (cgroup limits respected) */
     double read_bytes_per_s; /* best sequential read of memory with n_threads */
     bool from_cache;         /* the bandwidth was measured in an earlier run */
+    struct stile_caches caches;
+    char large_pages[16]; /* "always", "madvise" or "never", as the system gives them; "" where it does not say */
 };
 /* Describes the machine; its read bandwidth is measured once (about 0.3 s) and kept in the cache folder. */
-int stile_machine_probe(struct stile_machine *machine, struct stile_error *error);
+int stile_machine_describe(struct stile_machine *machine, struct stile_error *error);
 /* The same without ever measuring: read_bytes_per_s is 0 when it is not known yet. */
 int stile_machine_known(struct stile_machine *machine, struct stile_error *error);
+
+/* What is measured of a machine; n_threads and size_bytes say how. */
+enum stile_quantity {
+    STILE_MEMORY_READ, /* bytes per second; size_bytes: the pages asked for */
+    STILE_MEMORY_WRITE,
+    STILE_MEMORY_COPY,     /* each byte counts once */
+    STILE_LATENCY,         /* ns for a load that needs the one before; size_bytes: of the memory it wanders in */
+    STILE_MATMUL,          /* multiplications per second of the kernels for `format` */
+    STILE_DISK_SEQUENTIAL, /* bytes per second past the page cache, n_threads reads of size_bytes in flight */
+    STILE_DISK_RANDOM,
+    STILE_DISK_BUFFERED, /* through the page cache, which does not have them */
+    STILE_N_QUANTITIES
+};
+
+enum { STILE_PROBE_SAMPLES_MAX = 16, STILE_PROBE_MAX = 192 };
+
+struct stile_measurement {
+    enum stile_quantity quantity;
+    uint32_t n_threads;
+    uint64_t size_bytes; /* 0 for STILE_MATMUL */
+    char format[12];     /* "Q4_K"; "" for the others */
+    double median, best;
+    double spread; /* half the distance of the smallest sample from the largest, as a share of the median */
+    uint32_t n_samples;
+    double samples[STILE_PROBE_SAMPLES_MAX]; /* in the order of measuring */
+};
+
+/* All that was measured at one time. */
+struct stile_probe {
+    int64_t time; /* seconds since 1970; 0: never */
+    double duration_s;
+    char commit[64];          /* stile_commit() of the program that measured: kernels change */
+    char isa[16];             /* of the kernels */
+    double large_pages_share; /* given of those that were asked for; negative: not known */
+    char disk_path[256];      /* where reading was measured */
+    char disk_kind[24];       /* its file system: "ext4" */
+    char disk_note[200];      /* why something of it was not measured, or "" */
+    uint32_t n;
+    struct stile_measurement measurements[STILE_PROBE_MAX];
+};
+
+/* What was kept; probe->time is 0 when there is nothing. */
+void stile_probe_known(struct stile_probe *probe);
+/* NULL when that was not measured; `format` may be NULL. */
+const struct stile_measurement *stile_probe_find(const struct stile_probe *probe, enum stile_quantity quantity,
+                                                 uint32_t n_threads, uint64_t size_bytes, const char *format);
+/* As a JSON object, with units in the names. Free with stile_free; NULL when memory is out. */
+char *stile_probe_json(const struct stile_probe *probe);
+
+/* Reads memory as fast as it goes, a little at a time: for knowing the limit while something else is measured. */
+struct stile_meter;
+int stile_meter_create(struct stile_meter **meter, uint32_t n_threads, struct stile_error *error);
+void stile_meter_free(struct stile_meter *meter);
+/* Bytes per second, over about time_ns. */
+double stile_meter_read(struct stile_meter *meter, uint64_t time_ns);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -117,7 +117,9 @@ static void every_combination_is_measured(void **state)
         double bytes = record_number(r, "bytes_per_token"), rate = record_number(r, "rate_bytes_per_s");
         assert_true(bytes > 0 && record_number(r, "macs_per_s") > 0 && record_number(r, "peak_memory_bytes") > 1e6);
         near(rate, bytes * stats.median, 1e-6 * rate);
-        near(record_number(r, "share_of_limit"), strncmp(names[i], "tg", 2) == 0 ? rate / 1e9 : 0, 1e-9 * rate);
+        double limit = record_number(r, "limit_bytes_per_s");
+        near(record_number(r, "share_of_limit"), strncmp(names[i], "tg", 2) == 0 ? rate / limit : 0, 1e-6);
+        assert_int_equal(json_array_size(json_object_get(r, "limit_samples")), 3);
         assert_int_equal(json_array_size(json_object_get(json_object_get(r, "profile"), "layers")) > 1, 1);
         assert_true(record_number(r, "profile.time_ns") > 0);
     }
@@ -357,17 +359,21 @@ static void text_in_tables(void **state)
 static void files(void **state)
 {
     (void)state;
-    uint64_t hash = host_sampled_hash(model_path);
-    assert_true(hash != 0);
-    assert_true(hash == host_sampled_hash(model_path));
+    char hash[48], again[48];
+    host_file_hash(model_path, hash, sizeof hash);
+    host_file_hash(model_path, again, sizeof again);
+    assert_int_equal(strncmp(hash, "fnv1a64:", 8), 0);
+    assert_string_equal(hash, again);
     FILE *file = fopen(model_path, "r+");
     fseek(file, 100, SEEK_SET);
     int c = fgetc(file);
     fseek(file, 100, SEEK_SET);
     fputc(c ^ 1, file);
     fclose(file);
-    assert_true(hash != host_sampled_hash(model_path));
-    assert_int_equal(host_sampled_hash("/nowhere"), 0);
+    host_file_hash(model_path, again, sizeof again);
+    assert_string_not_equal(hash, again);
+    host_file_hash("/nowhere", again, sizeof again);
+    assert_string_equal(again, "");
     assert_false(host_drop_file("/nowhere"));
 }
 

@@ -35,7 +35,7 @@ static struct stats gather(const struct engine *engine)
     struct stile_machine machine = {0};
     struct stats stats = {.peak_bytes = peak_memory()}; /* before the probe uses memory of its own */
     stile_model_load_times(engine->model, &load);
-    if (stile_machine_probe(&machine, NULL) == STILE_OK) stats.machine_bytes_per_s = machine.read_bytes_per_s;
+    if (stile_machine_describe(&machine, NULL) == STILE_OK) stats.machine_bytes_per_s = machine.read_bytes_per_s;
     stats.open_ms = (double)load.open_ns / 1e6;
     stats.map_ms = (double)load.map_ns / 1e6;
     stats.ready_ms = (double)load.ready_ns / 1e6;

@@ -65,11 +65,16 @@ int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repea
     int failed = 0;
     size_t n = 0;
     host_look(&begin);
+    double limit_cpu_begin_s = limit_cpu_s(bench->limit);
+    for (size_t m = 0; m < plan->n_models; m++)
+        bench->subjects[m].n_limit_samples = 0;
     while (!failed && (n == 0 || !enough(bench, n, begin_ns))) {
         for (size_t m = 0; m < plan->n_models && !failed; m++) {
             struct bench_subject *subject = &bench->subjects[m];
             double time_s;
             progress(bench, test, n + 1);
+            double rate = limit_read_rate(bench->limit, test->threads);
+            if (rate > 0) subject->limit_samples[subject->n_limit_samples++] = rate;
             failed = cancelled(bench, error) ? STILE_ERROR_CANCELLED
                                              : repeat(bench, subject, test, (uint32_t)n + 1, &time_s, error);
             if (!failed) subject->samples[n] = test->metric == BENCH_SECONDS ? time_s : (double)test->n_tokens / time_s;
@@ -77,6 +82,7 @@ int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repea
         if (!failed) n++;
     }
     host_look(&end);
+    end.own_s += limit_cpu_s(bench->limit) - limit_cpu_begin_s;
     host_noise_between(&begin, &end, plan->host->n_processors, test->threads, &test->noise);
     test->interrupted = failed != 0;
     *n_samples = n;
@@ -93,6 +99,10 @@ void bench_report(struct bench *bench, struct bench_result *test, size_t n_sampl
         test->n_samples = n_samples;
         test->first_samples = m > 0 ? bench->subjects[0].samples : NULL;
         test->cost = subject->cost;
+        test->limit_samples = subject->limit_samples;
+        test->n_limit_samples = subject->n_limit_samples;
+        test->matmul_macs = subject->matmul_macs;
+        test->matmul_limit_s = subject->matmul_limit_s;
         test->profile = subject->profile;
         test->n_profile = subject->n_profile;
         test->profile_ns = subject->profile_ns;
@@ -171,11 +181,16 @@ static void add_cost(struct stile_cost *sum, const struct stile_cost *cost)
 static int warm_up(struct bench *bench, struct bench_subject *subject, struct bench_result *test,
                    struct stile_error *error)
 {
+    const struct bench_plan *plan = bench->plan;
     memset(&subject->cost, 0, sizeof subject->cost);
+    subject->matmul_macs = subject->matmul_limit_s = 0;
     if (!test->decode) {
         int failed = profiled_run(bench, subject, test, 0, error);
         for (size_t i = 0; i < subject->n_profile && !failed; i++)
             add_cost(&subject->cost, &subject->profile[i].cost);
+        limit_arithmetic(&plan->host->probe, test->threads, host_isa(plan->host, plan->isa), subject->profile,
+                         subject->n_profile, &subject->matmul_macs, &subject->matmul_limit_s);
+        if (subject->matmul_limit_s < 0) subject->matmul_limit_s = 0;
         drop_profile(subject);
         return failed;
     }
@@ -278,12 +293,14 @@ static int run_all(struct bench *bench, struct stile_error *error)
 {
     const struct bench_plan *plan = bench->plan;
     int failed = plan->start ? bench_start(bench, error) : 0;
+    if (!failed && plan->prompts.n + plan->generates.n > 0) bench->limit = limit_start();
     if (!failed) failed = open_models(bench, error);
     for (size_t t = 0; t < plan->threads.n; t++)
         for (size_t b = 0; b < plan->batches.n && !failed; b++)
             failed = run_setting(bench, plan->threads.values[t], plan->batches.values[b], error);
     for (size_t m = 0; m < plan->n_models; m++)
         stile_model_close(bench->subjects[m].model);
+    limit_stop(bench->limit);
     return failed;
 }
 

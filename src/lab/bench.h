@@ -61,8 +61,12 @@ struct bench_result {
     size_t n_samples;
     const double *first_samples; /* of the plan's first model, (n_samples); NULL for itself */
     struct stile_cost cost;      /* of the whole test; all 0 for start-up */
-    bool interrupted;            /* fewer repetitions than the plan asked for */
-    bool not_cold;               /* the file could not be dropped from the page cache */
+    const double *limit_samples; /* bytes per second that memory was read with, between the repetitions */
+    size_t n_limit_samples;
+    double matmul_macs;    /* of cost.macs, those with weights; prefill only */
+    double matmul_limit_s; /* the kernels alone need this for them; 0: not known */
+    bool interrupted;      /* fewer repetitions than the plan asked for */
+    bool not_cold;         /* the file could not be dropped from the page cache */
     struct host_noise noise;
     const struct stile_profile_entry *profile; /* NULL: none */
     size_t n_profile;

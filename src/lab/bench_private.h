@@ -3,6 +3,7 @@
 #define STILE_LAB_BENCH_PRIVATE_H
 
 #include "lab/bench.h"
+#include "lab/limit.h"
 
 /* One model at one setting. */
 struct bench_subject {
@@ -13,12 +14,16 @@ struct bench_subject {
     size_t n_profile;
     uint64_t profile_ns;
     double samples[STATS_SAMPLES_MAX];
+    double limit_samples[STATS_SAMPLES_MAX];
+    size_t n_limit_samples;
+    double matmul_macs, matmul_limit_s;
 };
 
 struct bench {
     const struct bench_plan *plan;
     void (*on_result)(void *user, const struct bench_result *result);
     struct bench_subject *subjects; /* (plan->n_models) */
+    struct limit *limit;            /* NULL while start-up is measured, which wants the memory */
     int32_t *tokens;                /* (n_ctx) scratch for the tokens of a test */
     uint32_t n_ctx;
 };

@@ -80,7 +80,8 @@ int records_load(const char *path, json_t **records, struct stile_error *error)
 static const char *const key_texts[] = {"test", "model", "format", "kv", "metric"};
 static const char *const key_numbers[] = {"threads", "batch", "depth", "n_parameters"};
 /* What may well differ (that may be what is compared), but should be known; said where it does. */
-static const char *const context_texts[] = {"isa", "machine.cpu", "machine.kernel", "machine.governor", "version"};
+static const char *const context_texts[] = {"isa",     "machine.cpu", "machine.kernel", "machine.governor",
+                                            "version", "commit"};
 
 enum { N_KEY_TEXTS = sizeof key_texts / sizeof *key_texts, N_KEY_NUMBERS = sizeof key_numbers / sizeof *key_numbers };
 

@@ -32,7 +32,7 @@ static void probe_in_child(struct stile_machine *machine)
     pid_t child = fork();
     if (child == 0) {
         struct stile_machine probed;
-        bool done = stile_machine_probe(&probed, NULL) == STILE_OK &&
+        bool done = stile_machine_describe(&probed, NULL) == STILE_OK &&
                     write(ends[1], &probed, sizeof probed) == (ssize_t)sizeof probed;
         _exit(done ? 0 : 1);
     }
@@ -50,10 +50,16 @@ void host_describe(struct host *host)
     memset(host, 0, sizeof *host);
     if (stile_machine_known(&host->machine, NULL) != STILE_OK) memset(&host->machine, 0, sizeof host->machine);
     if (host->machine.read_bytes_per_s <= 0) probe_in_child(&host->machine);
+    stile_probe_known(&host->probe);
     host->n_processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (uname(&name) == 0)
         snprintf(host->kernel, sizeof host->kernel, "%.60s %.60s %.60s", name.sysname, name.release, name.machine);
     read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", host->governor, sizeof host->governor);
+}
+
+const char *host_isa(const struct host *host, const char *isa)
+{
+    return isa ? isa : host->machine.isa;
 }
 
 /* ---- counters ------------------------------------------------------------------------------- */
@@ -173,25 +179,27 @@ static uint64_t fnv1a(uint64_t hash, const unsigned char *bytes, size_t n)
     return hash;
 }
 
-uint64_t host_sampled_hash(const char *path)
+void host_file_hash(const char *path, char *out, size_t capacity)
 {
-    enum { HEAD = 1 << 20, PAGE = 4096, N_PAGES = 256 };
+    enum { PART = 1 << 20, WHOLE_MAX = 128, PAGE = 4096, N_PAGES = 256 };
     struct stat status;
     uint64_t hash = 0xcbf29ce484222325u;
-    unsigned char *bytes = malloc(HEAD);
+    unsigned char *bytes = malloc(PART);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool ok = bytes && fd >= 0 && fstat(fd, &status) == 0;
-    if (ok) {
-        uint64_t size_bytes = (uint64_t)status.st_size;
-        hash = fnv1a(hash, (const unsigned char *)&size_bytes, sizeof size_bytes);
-        for (int i = -1; ok && i < N_PAGES; i++) {
-            uint64_t at = i < 0 ? 0 : size_bytes / N_PAGES * (uint64_t)i;
-            ssize_t n = pread(fd, bytes, i < 0 ? HEAD : PAGE, (off_t)at);
-            ok = n >= 0;
-            if (ok) hash = fnv1a(hash, bytes, (size_t)n);
-        }
+    uint64_t size_bytes = ok ? (uint64_t)status.st_size : 0;
+    bool whole = size_bytes <= (uint64_t)WHOLE_MAX * PART;
+    if (!whole) hash = fnv1a(hash, (const unsigned char *)&size_bytes, sizeof size_bytes);
+    int n_parts = whole ? (int)((size_bytes + PART - 1) / PART) : 1 + N_PAGES;
+    for (int i = 0; ok && i < n_parts; i++) {
+        bool page = !whole && i > 0;
+        uint64_t at = page ? size_bytes / N_PAGES * (uint64_t)(i - 1) : (uint64_t)i * PART;
+        ssize_t n = pread(fd, bytes, page ? PAGE : PART, (off_t)at);
+        ok = n >= 0;
+        if (ok) hash = fnv1a(hash, bytes, (size_t)n);
     }
     if (fd >= 0) close(fd);
     free(bytes);
-    return ok ? hash : 0;
+    *out = 0;
+    if (ok) snprintf(out, capacity, "fnv1a64%s:%016llx", whole ? "" : "-sampled", (unsigned long long)hash);
 }

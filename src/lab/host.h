@@ -9,6 +9,7 @@
 
 struct host {
     struct stile_machine machine; /* with its read bandwidth, 0 where it could not be measured */
+    struct stile_probe probe;     /* what `stile probe` measured last; its time is 0 where it never did */
     int n_processors;
     char kernel[200];  /* "Linux 6.1.0 x86_64" */
     char governor[32]; /* "performance"; "" where there is none to read */
@@ -16,6 +17,9 @@ struct host {
 /* Measures the read bandwidth in a process of its own, so that the memory it takes does not count as this one's peak.
  * Call it before there are threads. */
 void host_describe(struct host *host);
+
+/* The kernels that are used: those asked for, or the host's best for NULL. */
+const char *host_isa(const struct host *host, const char *isa);
 
 /* Counters of one moment. */
 struct host_moment {
@@ -45,8 +49,9 @@ uint64_t host_peak_memory(void);
  * file that is mapped and used somewhere stays. */
 bool host_drop_file(const char *path);
 
-/* FNV-1a, 64 bits, over the size of the file, its first MiB and 256 pages spread evenly over it; 0 if it cannot be
- * read. Tells files apart, proves nothing. */
-uint64_t host_sampled_hash(const char *path);
+/* FNV-1a, 64 bits: "fnv1a64:0123456789abcdef" over the file where it has at most 128 MiB, otherwise
+ * "fnv1a64-sampled:..." over its size, its first MiB and 256 pages spread evenly over it. "" where it cannot be read.
+ * Tells files apart, proves nothing. */
+void host_file_hash(const char *path, char *out, size_t capacity);
 
 #endif

@@ -45,7 +45,7 @@ static void set_model(json_t *record, const struct stile_model *model, const str
     struct stile_format_share shares[FORMATS_MAX];
     size_t n = stile_model_formats(model, shares, FORMATS_MAX);
     const char *slash = strrchr(info->path, '/');
-    char hash[20], format[32];
+    char hash[48] = "", format[32];
     snprintf(format, sizeof format, "%s", from->path ? n ? shares[0].format : "" : from->format);
     for (char *c = format; *c; c++)
         *c = (char)toupper((unsigned char)*c);
@@ -60,8 +60,8 @@ static void set_model(json_t *record, const struct stile_model *model, const str
     set(record, "format_bytes", formats);
     set_count(record, "size_bytes", info->size_bytes);
     set_count(record, "n_parameters", info->n_parameters);
-    snprintf(hash, sizeof hash, "%016llx", from->path ? (unsigned long long)host_sampled_hash(info->path) : 0);
-    set(record, "file_sampled_fnv1a64", from->path ? json_string(hash) : NULL);
+    if (from->path) host_file_hash(info->path, hash, sizeof hash);
+    set(record, "file_hash", *hash ? json_string(hash) : NULL);
 }
 
 static json_t *machine_json(const struct host *host)
@@ -71,6 +71,12 @@ static json_t *machine_json(const struct host *host)
     set_count(object, "n_processors", (uint64_t)host->n_processors);
     set_count(object, "memory_bytes", host->machine.memory_bytes);
     set_text(object, "isa", host->machine.isa);
+    json_t *caches = json_object();
+    set_count(caches, "l1", host->machine.caches.l1_bytes);
+    set_count(caches, "l2", host->machine.caches.l2_bytes);
+    set_count(caches, "l3", host->machine.caches.l3_bytes);
+    set(object, "cache_bytes", caches);
+    set_text(object, "large_pages", host->machine.large_pages);
     set_text(object, "kernel", host->kernel);
     set_text(object, "governor", host->governor);
     set_real(object, "read_bytes_per_s", host->machine.read_bytes_per_s);
@@ -103,16 +109,34 @@ static json_t *settings_json(const struct bench_plan *plan)
     return object;
 }
 
+double record_limit(const struct bench_plan *plan, const struct bench_result *result)
+{
+    struct stats stats;
+    stats_of(result->limit_samples, result->n_limit_samples, &stats);
+    return stats.median > 0 ? stats.median : plan->host->machine.read_bytes_per_s;
+}
+
 /* Bytes and arithmetic, by the program's own cost. */
 static void set_rates(json_t *record, const struct bench_plan *plan, const struct bench_result *result, double rate)
 {
-    double n = result->n_tokens, limit = plan->host->machine.read_bytes_per_s;
+    double n = result->n_tokens, limit = record_limit(plan, result);
     double bytes = (double)(result->cost.weight_bytes + result->cost.kv_bytes) / (n > 0 ? n : 1);
     bool counted = result->metric == BENCH_TOKENS_PER_S;
     set_real(record, "bytes_per_token", counted ? bytes : 0);
     set_real(record, "rate_bytes_per_s", counted ? bytes * rate : 0);
     set_real(record, "macs_per_s", counted ? (double)result->cost.macs / n * rate : 0);
-    set_real(record, "share_of_limit", result->decode && limit > 0 ? bytes * rate / limit : 0);
+    set(record, "share_of_limit", NULL);
+    set(record, "limit", NULL);
+    set_real(record, "limit_bytes_per_s", counted ? limit : 0);
+    set(record, "limit_samples", counted ? samples_json(result->limit_samples, result->n_limit_samples) : NULL);
+    set_real(record, "limit_macs_per_s", result->matmul_limit_s > 0 ? result->matmul_macs / result->matmul_limit_s : 0);
+    if (result->decode && limit > 0) {
+        set_text(record, "limit", "memory");
+        set_real(record, "share_of_limit", bytes * rate / limit);
+    } else if (counted && result->matmul_limit_s > 0) {
+        set_text(record, "limit", "arithmetic");
+        set_real(record, "share_of_limit", result->matmul_limit_s * rate / n);
+    }
 }
 
 static json_t *ratio_json(const struct bench_result *result)
@@ -143,7 +167,7 @@ json_t *record_make(const struct bench_plan *plan, const struct bench_result *re
     set_count(record, "threads", result->threads);
     set_count(record, "batch", result->batch);
     set_text(record, "kv", plan->kv_format == STILE_KV_F32 ? "f32" : "f16");
-    set_text(record, "isa", plan->isa ? plan->isa : plan->host->machine.isa);
+    set_text(record, "isa", host_isa(plan->host, plan->isa));
     set_text(record, "metric", metric);
     set(record, "tokens_per_s", NULL);
     set_real(record, metric, stats.median);
@@ -169,6 +193,7 @@ json_t *record_make(const struct bench_plan *plan, const struct bench_result *re
                       record_profile(plan, result, false), "layers", record_profile(plan, result, true)));
     }
     set_text(record, "version", stile_version());
+    set(record, "commit", *stile_commit() ? json_string(stile_commit()) : NULL);
     if (gmtime_r(&seconds, &calendar)) strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", &calendar);
     set_text(record, "time", now);
     return record;

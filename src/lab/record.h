@@ -21,6 +21,10 @@ bool record_stats(const json_t *record, struct stats *stats);
 const char *record_text(const json_t *record, const char *path);
 double record_number(const json_t *record, const char *path);
 
+/* Bytes per second that memory can be read with: the median of what was measured between the repetitions, or where that
+ * could not be, the machine's bandwidth; 0 where nothing is known. */
+double record_limit(const struct bench_plan *plan, const struct bench_result *result);
+
 /* What disturbed the measurement, "steal 4%, halves differ by 7%", or "" for nothing. Also in the record, as
  * noise.summary. */
 void record_noise(const struct bench_plan *plan, const struct bench_result *result, char *out, size_t capacity);

@@ -2,11 +2,9 @@
 
 #include "base/paths.h"
 #include "base/threads.h"
+#include "plan/machine_measure.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +14,7 @@
 #include <sys/sysctl.h>
 #endif
 
-enum {
-    CACHE_BYTES_MAX = 64 * 1024,
-    CACHE_ENTRIES_MAX = 64, /* a home folder may be shared by several machines */
-    CACHE_VERSION = 1,
-    MEASURE_BYTES_MIN = 256 << 20,
-    MEASURE_BYTES_MAX = 1 << 30,
-    MEASURE_NS = 200 * 1000 * 1000, /* and about 100 ms to get the memory */
-};
+enum { MEASURE_NS = 200 * 1000 * 1000 /* and about 100 ms to get the memory */ };
 
 /* ---- description ---- */
 
@@ -62,122 +53,93 @@ static void read_cpu_name(char *cpu, size_t capacity)
     if (cpu[0] == '\0') copy_name(cpu, capacity, uname(&system) == 0 ? system.machine : "unknown");
 }
 
-/* ---- cache: {"version": 1, "read_bytes_per_s": {KEY: NUMBER, ...}} ---- */
-
-static bool is_plausible(double read_bytes_per_s)
+/* The word in brackets of "always [madvise] never". */
+static void read_large_pages(char *mode, size_t capacity)
 {
-    return read_bytes_per_s >= 1e6 && read_bytes_per_s <= 1e15;
-}
-
-/* The whole file, or NULL when it is missing, damaged or of another version. */
-static json_t *load_cache(const char *path)
-{
-    json_t *root = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return NULL;
-    char *text = malloc(CACHE_BYTES_MAX);
-    size_t n = text ? fread(text, 1, CACHE_BYTES_MAX, file) : 0;
-    if (n > 0 && n < CACHE_BYTES_MAX) root = json_loadb(text, n, 0, NULL);
-    free(text);
+    char line[128];
+    mode[0] = '\0';
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (!file) return;
+    const char *begin = fgets(line, sizeof line, file) ? strchr(line, '[') : NULL;
+    if (begin) snprintf(mode, capacity, "%.*s", (int)strcspn(begin + 1, "]"), begin + 1);
     fclose(file);
-    if (json_integer_value(json_object_get(root, "version")) == CACHE_VERSION &&
-        json_is_object(json_object_get(root, "read_bytes_per_s")))
-        return root;
-    json_decref(root);
-    return NULL;
 }
 
-double machine_cache_load(const char *path, const char *key)
+/* ---- caches ---- */
+
+static bool read_text(const char *folder, int index, const char *name, char *text, size_t capacity)
 {
-    json_t *root = load_cache(path);
-    double rate = json_number_value(json_object_get(json_object_get(root, "read_bytes_per_s"), key));
-    json_decref(root);
-    return is_plausible(rate) ? rate : 0;
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/index%d/%s", folder, index, name);
+    FILE *file = n > 0 && (size_t)n < sizeof path ? fopen(path, "r") : NULL;
+    if (!file) return false;
+    bool ok = fgets(text, (int)capacity, file) != NULL;
+    fclose(file);
+    return ok;
 }
 
-/* Writes all bytes and closes the file; 0, or errno. */
-static int write_and_close(int file, const char *text)
+/* How many processors a list like "0-3,64-67" names; at least 1. */
+static int count_listed(const char *list)
 {
-    size_t n = strlen(text), at = 0;
-    int failed = 0;
-    while (at < n && !failed) {
-        ssize_t written = write(file, text + at, n - at);
-        if (written >= 0)
-            at += (size_t)written;
-        else if (errno != EINTR)
-            failed = errno;
+    int n = 0, low, high, used;
+    while (sscanf(list, "%d%n", &low, &used) == 1) {
+        list += used;
+        high = low;
+        if (*list == '-' && sscanf(list + 1, "%d%n", &high, &used) == 1) list += 1 + used;
+        if (low < 0 || high < low || high > 1 << 16) break;
+        n += high - low + 1;
+        if (*list++ != ',') break;
     }
-    if (!failed && fsync(file) != 0) failed = errno;
-    if (close(file) != 0 && !failed) failed = errno;
-    return failed;
+    return n > 0 ? n : 1;
 }
 
-/* The old file stays until the new one is whole. */
-static int replace_file(const char *path, const char *text, struct stile_error *error)
+void machine_caches_read(struct stile_caches *caches, const char *cache, int n_processors)
 {
-    char folder[PATH_MAX], beside[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    int n = snprintf(beside, sizeof beside, "%s.XXXXXX", path);
-    if (!slash || slash == path || n < 0 || (size_t)n >= sizeof beside)
-        return error_set(error, STILE_ERROR_ARGUMENT, "%s: not the path of a file in a folder", path);
-    snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-    int code = path_make_folder(folder, error);
-    if (code != STILE_OK) return code;
-    int file = mkstemp(beside);
-    if (file < 0) return error_set(error, STILE_ERROR_IO, "%s: cannot be made: %s", beside, strerror(errno));
-    int failed = write_and_close(file, text);
-    if (!failed && rename(beside, path) != 0) failed = errno;
-    if (!failed) return STILE_OK;
-    unlink(beside);
-    return error_set(error, STILE_ERROR_IO, "%s: cannot be written: %s", path, strerror(failed));
-}
-
-int machine_cache_store(const char *path, const char *key, double read_bytes_per_s, struct stile_error *error)
-{
-    json_t *root = load_cache(path);
-    json_t *rates = json_incref(json_object_get(root, "read_bytes_per_s"));
-    if (!rates || json_object_size(rates) >= CACHE_ENTRIES_MAX) {
-        json_decref(rates);
-        rates = json_object();
+    enum { INDEX_MAX = 16 };
+    char text[256];
+    memset(caches, 0, sizeof *caches);
+    for (int i = 0; i < INDEX_MAX; i++) {
+        unsigned long long size;
+        char unit = 0;
+        int level;
+        if (!read_text(cache, i, "level", text, sizeof text) || sscanf(text, "%d", &level) != 1) continue;
+        if (read_text(cache, i, "type", text, sizeof text) && strncmp(text, "Instruction", 11) == 0) continue;
+        if (!read_text(cache, i, "size", text, sizeof text)) continue;
+        if (text[0] == '-' || sscanf(text, "%llu%c", &size, &unit) < 1 || size > 1 << 30) continue;
+        uint64_t size_bytes = size << (unit == 'M' ? 20 : unit == 'K' ? 10 : 0);
+        if (level == 1) caches->l1_bytes = size_bytes;
+        if (level == 2) caches->l2_bytes = size_bytes;
+        if (level != 3) continue;
+        caches->l3_bytes = size_bytes;
+        int sharing = read_text(cache, i, "shared_cpu_list", text, sizeof text) ? count_listed(text) : n_processors;
+        caches->l3_count = sharing < n_processors ? (uint32_t)((n_processors + sharing - 1) / sharing) : 1;
     }
-    json_object_set_new(rates, key, json_real(read_bytes_per_s));
-    json_decref(root);
-    root = json_pack("{s:i, s:o}", "version", (int)CACHE_VERSION, "read_bytes_per_s", rates);
-    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
-    json_decref(root);
-    if (!text) return error_memory(error, CACHE_BYTES_MAX, "the description of the machine");
-    int code = replace_file(path, text, error);
-    free(text);
-    return code;
 }
 
 /* ---- the whole ---- */
 
-/* Last-level cache of the first processor, in bytes; 0 when unknown. */
-static size_t last_cache_bytes(void)
+void machine_summarize(struct stile_measurement *m)
 {
-    size_t largest = 0;
-    for (int i = 0; i < 8; i++) {
-        char path[80], unit = 0;
-        size_t size = 0;
-        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", i);
-        FILE *file = fopen(path, "r");
-        if (!file) break;
-        if (fscanf(file, "%zu%c", &size, &unit) == 2) size *= unit == 'M' ? 1 << 20 : unit == 'K' ? 1 << 10 : 1;
-        if (size > largest) largest = size;
-        fclose(file);
+    double sorted[STILE_PROBE_SAMPLES_MAX];
+    uint32_t n = m->n_samples;
+    m->median = m->best = m->spread = 0;
+    if (n == 0 || n > STILE_PROBE_SAMPLES_MAX) return;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = i;
+        for (; at > 0 && sorted[at - 1] > m->samples[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = m->samples[i];
     }
-    return largest;
+    m->median = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+    m->best = m->quantity == STILE_LATENCY ? sorted[0] : sorted[n - 1];
+    if (m->median > 0) m->spread = (sorted[n - 1] - sorted[0]) / 2 / m->median;
 }
 
 static int measure_read(struct machine *machine, struct stile_error *error)
 {
-    size_t cache_bytes = last_cache_bytes(), size_bytes = 4 * cache_bytes;
-    if (size_bytes < MEASURE_BYTES_MIN) size_bytes = MEASURE_BYTES_MIN;
-    if (size_bytes > MEASURE_BYTES_MAX) size_bytes = MEASURE_BYTES_MAX;
-    if (size_bytes > machine->memory.available_bytes / 8) size_bytes = machine->memory.available_bytes / 8;
-    if (size_bytes < 2 * cache_bytes) return STILE_OK; /* it would be the cache that is measured */
+    size_t size_bytes = machine_area_bytes(machine, machine->n_threads);
     struct threads *threads;
+    if (size_bytes == 0) return STILE_OK;
     int code = threads_create(&threads, machine->n_threads, error);
     if (code != STILE_OK) return code;
     machine->read_bytes_per_s = machine_measure_read(threads, size_bytes, MEASURE_NS);
@@ -185,20 +147,30 @@ static int measure_read(struct machine *machine, struct stile_error *error)
     return STILE_OK;
 }
 
+static void make_key(const struct machine *machine, char *key, size_t capacity)
+{
+    snprintf(key, capacity, "%s, %d processors, %d threads, %llu MiB", machine->cpu, machine->n_processors,
+             machine->n_threads, (unsigned long long)(machine->memory.total_bytes >> 20));
+}
+
 int machine_describe(struct machine *machine, int n_threads, bool measure, struct stile_error *error)
 {
     char path[PATH_MAX], key[256];
-    struct machine found = {.n_threads = n_threads};
     if (n_threads < 1 || n_threads > THREADS_MAX)
         return error_set(error, STILE_ERROR_ARGUMENT, "%d threads: must be 1 to %d", n_threads, (int)THREADS_MAX);
+    struct machine found = {.n_threads = n_threads};
     read_cpu_name(found.cpu, sizeof found.cpu);
     found.n_processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
     machine_memory_read(&found.memory, "/proc", "/sys/fs/cgroup");
-    snprintf(key, sizeof key, "%s, %d processors, %d threads, %llu MiB", found.cpu, found.n_processors, n_threads,
-             (unsigned long long)(found.memory.total_bytes >> 20));
+    machine_caches_read(&found.caches, "/sys/devices/system/cpu/cpu0/cache", found.n_processors);
+    read_large_pages(found.large_pages, sizeof found.large_pages);
+    make_key(&found, key, sizeof key);
 
     bool has_cache = path_cache(path, sizeof path, "machine.json", NULL) == STILE_OK;
-    if (has_cache) found.read_bytes_per_s = machine_cache_load(path, key);
+    if (has_cache) {
+        found.read_bytes_per_s = machine_cache_load(path, key);
+        machine_cache_load_probe(path, key, &found.probe);
+    }
     found.from_cache = found.read_bytes_per_s > 0;
     if (measure && !found.from_cache) {
         int code = measure_read(&found, error);
@@ -207,4 +179,20 @@ int machine_describe(struct machine *machine, int n_threads, bool measure, struc
     }
     *machine = found;
     return STILE_OK;
+}
+
+int machine_keep_probe(const struct machine *machine, const struct stile_probe *probe, struct stile_error *error)
+{
+    char path[PATH_MAX], key[256];
+    double read_bytes_per_s = 0;
+    int code = path_cache(path, sizeof path, "machine.json", error);
+    if (code != STILE_OK) return code;
+    make_key(machine, key, sizeof key);
+    for (uint32_t i = 0; i < probe->n; i++) {
+        const struct stile_measurement *m = &probe->measurements[i];
+        if (m->quantity == STILE_MEMORY_READ && m->n_threads == (uint32_t)machine->n_threads &&
+            m->best > read_bytes_per_s)
+            read_bytes_per_s = m->best;
+    }
+    return machine_cache_store_probe(path, key, read_bytes_per_s, probe, error);
 }

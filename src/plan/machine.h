@@ -1,7 +1,8 @@
-/* machine.h - what this computer can do: processor, memory, and how fast memory can be read.
+/* machine.h - what this computer can do: processor, caches, memory, and how fast all of it is.
  *
  * The read bandwidth is the limit that decoding runs against. It is measured once (about 0.3 s) and kept in the cache
- * folder (machine.json), under a key made of processor name, number of processors, threads and memory size.
+ * folder (machine.json), under a key made of processor name, number of processors, threads and memory size; so is the
+ * probe, everything that `stile probe` measured (run/probe.c).
  */
 #ifndef STILE_PLAN_MACHINE_H
 #define STILE_PLAN_MACHINE_H
@@ -11,8 +12,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct threads;
 
 struct machine_memory {
     uint64_t total_bytes;     /* this process may use at most: physical memory, or a smaller cgroup limit */
@@ -24,14 +23,22 @@ struct machine {
     int n_processors;
     int n_threads; /* that the bandwidth belongs to */
     struct machine_memory memory;
-    double read_bytes_per_s; /* best sequential read with n_threads; 0: not known */
-    bool from_cache;         /* the bandwidth was measured in an earlier run */
+    struct stile_caches caches;
+    char large_pages[16];     /* "always", "madvise", "never"; "" where the system does not say */
+    double read_bytes_per_s;  /* best sequential read with n_threads; 0: not known */
+    bool from_cache;          /* the bandwidth was measured in an earlier run */
+    struct stile_probe probe; /* time is 0 when there is none; numbers with spread, by stile_probe_find */
 };
 
 /* Describes the machine for n_threads threads (1..THREADS_MAX). Without `measure` only the cache is asked for the
  * bandwidth. A cache that is missing, damaged or cannot be written is no error; too little free memory to measure in
  * leaves read_bytes_per_s 0. Fails where the threads cannot be started. */
 int machine_describe(struct machine *machine, int n_threads, bool measure, struct stile_error *error);
+/* Keeps the probe, and the read bandwidth that is in it, for this machine. */
+int machine_keep_probe(const struct machine *machine, const struct stile_probe *probe, struct stile_error *error);
+
+/* Median, best and spread of the samples. */
+void machine_summarize(struct stile_measurement *measurement);
 
 /* ---- the parts, for the tests ---- */
 
@@ -39,13 +46,16 @@ int machine_describe(struct machine *machine, int n_threads, bool measure, struc
  * 1, 2 or both; the smallest limit from the process's group up to the root counts). */
 void machine_memory_read(struct machine_memory *memory, const char *proc, const char *cgroup);
 
-/* Best rate of reading `size_bytes` of memory with all threads of the pool, over passes that take `time_ns` together
- * (at least two); 0 when the memory cannot be had. */
-double machine_measure_read(struct threads *threads, size_t size_bytes, uint64_t time_ns);
+/* Caches as told by the folder `cache` ("/sys/devices/system/cpu/cpu0/cache"). */
+void machine_caches_read(struct stile_caches *caches, const char *cache, int n_processors);
 
 /* The bandwidth kept under `key` in the file at `path`, 0 when there is none (or no such file, or it is damaged). */
 double machine_cache_load(const char *path, const char *key);
 /* Keeps it, beside those of other keys: written to a new file that then replaces the old one. Makes the folder. */
 int machine_cache_store(const char *path, const char *key, double read_bytes_per_s, struct stile_error *error);
+/* The same with a probe, whose time is 0 when there is none. */
+void machine_cache_load_probe(const char *path, const char *key, struct stile_probe *probe);
+int machine_cache_store_probe(const char *path, const char *key, double read_bytes_per_s,
+                              const struct stile_probe *probe, struct stile_error *error);
 
 #endif

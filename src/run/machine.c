@@ -5,25 +5,31 @@
 #include "kernel/kernel.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int describe(struct stile_machine *machine, bool measure, struct stile_error *error)
 {
-    struct machine m;
-    int failed = machine_describe(&m, threads_default_count(), measure, error);
-    if (failed) return failed;
-    *machine = (struct stile_machine){
-        .n_threads = (uint32_t)m.n_threads,
-        .memory_bytes = m.memory.total_bytes,
-        .read_bytes_per_s = m.read_bytes_per_s,
-        .from_cache = m.from_cache,
-    };
-    snprintf(machine->cpu, sizeof machine->cpu, "%s", m.cpu);
-    snprintf(machine->isa, sizeof machine->isa, "%s", kernel_select(NULL)->isa);
-    return 0;
+    struct machine *m = malloc(sizeof *m);
+    if (!m) return error_memory(error, sizeof *m, "the description of the machine");
+    int failed = machine_describe(m, threads_default_count(), measure, error);
+    if (!failed) {
+        *machine = (struct stile_machine){
+            .n_threads = (uint32_t)m->n_threads,
+            .memory_bytes = m->memory.total_bytes,
+            .read_bytes_per_s = m->read_bytes_per_s,
+            .from_cache = m->from_cache,
+            .caches = m->caches,
+        };
+        snprintf(machine->cpu, sizeof machine->cpu, "%s", m->cpu);
+        snprintf(machine->isa, sizeof machine->isa, "%s", kernel_select(NULL)->isa);
+        snprintf(machine->large_pages, sizeof machine->large_pages, "%s", m->large_pages);
+    }
+    free(m);
+    return failed;
 }
 
-int stile_machine_probe(struct stile_machine *machine, struct stile_error *error)
+int stile_machine_describe(struct stile_machine *machine, struct stile_error *error)
 {
     return describe(machine, true, error);
 }
@@ -33,7 +39,22 @@ int stile_machine_known(struct stile_machine *machine, struct stile_error *error
     return describe(machine, false, error);
 }
 
-const char *stile_version(void)
+void stile_probe_known(struct stile_probe *probe)
 {
-    return STILE_VERSION;
+    struct machine *m = malloc(sizeof *m);
+    memset(probe, 0, sizeof *probe);
+    if (m && machine_describe(m, threads_default_count(), false, NULL) == STILE_OK) *probe = m->probe;
+    free(m);
+}
+
+const struct stile_measurement *stile_probe_find(const struct stile_probe *probe, enum stile_quantity quantity,
+                                                 uint32_t n_threads, uint64_t size_bytes, const char *format)
+{
+    for (uint32_t i = 0; i < probe->n; i++) {
+        const struct stile_measurement *m = &probe->measurements[i];
+        if (m->quantity == quantity && m->n_threads == n_threads && m->size_bytes == size_bytes &&
+            strcmp(m->format, format ? format : "") == 0)
+            return m;
+    }
+    return NULL;
 }

@@ -158,6 +158,7 @@ size_t stile_profile(const struct stile_session *session, struct stile_profile_e
         entries[i] = (struct stile_profile_entry){
             .kind = op_kind_names[op->kind],
             .name = op->weight ? op->weight->tensor->name : "",
+            .format = op->weight ? format_info(op->weight->format)->name : "",
             .layer = op->layer,
             .busy_ns = profile[i].busy_ns,
             .wait_ns = profile[i].wait_ns,

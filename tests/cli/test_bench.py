@@ -24,7 +24,7 @@ class Bench(CliTest):
         out, err = self.stile("bench", MODEL, *SMALL)
         lines = out.splitlines()
         self.assertRegex(lines[0], r"^model +format +size +threads +batch +test +t/s +GB/s +limit +runs$")
-        self.assertRegex(lines[1], r"^Smollm2.* Q4_1 .* MiB .* pp16 +[\d.]+ ± [\d.]+ +[\d.]+ +- +2$")
+        self.assertRegex(lines[1], r"^Smollm2.* Q4_1 .* MiB .* pp16 +[\d.]+ ± [\d.]+ +[\d.]+ +(-|\d+ %) +2$")
         self.assertRegex(lines[2], r"^Smollm2.* tg4 +[\d.]+ ± [\d.]+ +[\d.]+ +\d+ % +2$")
         self.assertEqual(err, "")
 
@@ -44,11 +44,18 @@ class Bench(CliTest):
             self.assertEqual((record["format"], record["kv"], record["metric"]), ("Q4_1", "f16", "tokens_per_s"))
             self.assertAlmostEqual(record["rate_bytes_per_s"] / (record["bytes_per_token"] * record["tokens_per_s"]), 1, 6)
             self.assertGreater(record["peak_memory_bytes"], 50e6)
-            self.assertRegex(record["file_sampled_fnv1a64"], r"^[0-9a-f]{16}$")
+            self.assertRegex(record["file_hash"], r"^fnv1a64:[0-9a-f]{16}$")
             self.assertRegex(record["time"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-            for name in ["cpu", "n_processors", "memory_bytes", "kernel", "governor", "isa", "read_bytes_per_s"]:
+            for name in ["cpu", "n_processors", "memory_bytes", "kernel", "governor", "isa", "read_bytes_per_s", "cache_bytes", "large_pages"]:
                 self.assertIn(name, record["machine"])
-            self.assertEqual(record["share_of_limit"] is None, record["test"] == "pp16")
+            if record["test"] == "tg4":
+                limits = record["limit_samples"]
+                self.assertEqual((record["limit"], len(limits)), ("memory", 2))
+                self.assertAlmostEqual(record["limit_bytes_per_s"] / (sum(limits) / 2), 1, 6)
+                self.assertAlmostEqual(record["share_of_limit"] / (record["rate_bytes_per_s"] / record["limit_bytes_per_s"]), 1, 6)
+            else:
+                self.assertIn(record["limit"], [None, "arithmetic"])
+                self.assertEqual(record["share_of_limit"] is None, record["limit"] is None)
         # one token reads the weights once: all but the unused rows of the embedding, which is the output matrix too
         size = model_path().stat().st_size
         self.assertGreater(records[1]["bytes_per_token"], 0.8 * size)
@@ -123,7 +130,7 @@ class Bench(CliTest):
         small = ["--shape", "smollm2-135m", *SMALL, "--json"]
         records = json.loads(self.stile("bench", *small, "--format", "q4_0,q8_0")[0])
         self.assertEqual([(r["test"], r["format"]) for r in records], [(t, f) for t in ("pp16", "tg4") for f in ("Q4_0", "Q8_0")])
-        self.assertEqual({(r["shape"], r["path"], r["file_sampled_fnv1a64"]) for r in records}, {("smollm2-135m", None, None)})
+        self.assertEqual({(r["shape"], r["path"], r["file_hash"]) for r in records}, {("smollm2-135m", None, None)})
         self.assertLess(records[2]["bytes_per_token"], records[3]["bytes_per_token"])
         file = self.folder / "made.gguf"
         records = json.loads(self.stile("bench", *small, "--format", "q4_0", "--out", file)[0])

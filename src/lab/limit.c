@@ -1,0 +1,122 @@
+#include "lab/limit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { READ_NS = 50 * 1000 * 1000 };
+
+struct limit {
+    pid_t child;
+    int socket;
+    double cpu_s;
+};
+
+struct answer {
+    double rate, cpu_s;
+};
+
+/* ---- the child ------------------------------------------------------------------------------ */
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+/* Answers until the other end is closed. */
+static void serve(int socket)
+{
+    struct stile_meter *meter = NULL;
+    uint32_t asked, n_threads = 0;
+    while (recv(socket, &asked, sizeof asked, MSG_WAITALL) == (ssize_t)sizeof asked) {
+        struct answer answer = {0, 0};
+        struct rusage usage;
+        if (asked != n_threads) {
+            stile_meter_free(meter);
+            meter = NULL;
+            n_threads = asked;
+            if (stile_meter_create(&meter, n_threads, NULL) == STILE_OK) stile_meter_read(meter, READ_NS);
+        }
+        if (meter) answer.rate = stile_meter_read(meter, READ_NS);
+        if (getrusage(RUSAGE_SELF, &usage) == 0) answer.cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+        if (send(socket, &answer, sizeof answer, MSG_NOSIGNAL) != (ssize_t)sizeof answer) break;
+    }
+    stile_meter_free(meter);
+}
+
+/* ---- this process --------------------------------------------------------------------------- */
+
+struct limit *limit_start(void)
+{
+    int ends[2];
+    struct limit *limit = calloc(1, sizeof *limit);
+    if (!limit || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return free(limit), NULL;
+    limit->child = fork();
+    limit->socket = ends[0];
+    if (limit->child == 0) {
+        close(ends[0]);
+        signal(SIGINT, SIG_IGN); /* Ctrl-C is for the parent, whose end is ours */
+        serve(ends[1]);
+        _exit(0);
+    }
+    close(ends[1]);
+    if (limit->child > 0) return limit;
+    close(ends[0]);
+    free(limit);
+    return NULL;
+}
+
+void limit_stop(struct limit *limit)
+{
+    if (!limit) return;
+    close(limit->socket);
+    while (waitpid(limit->child, NULL, 0) < 0 && errno == EINTR) {
+    }
+    free(limit);
+}
+
+double limit_read_rate(struct limit *limit, uint32_t n_threads)
+{
+    struct answer answer;
+    if (!limit || send(limit->socket, &n_threads, sizeof n_threads, MSG_NOSIGNAL) != (ssize_t)sizeof n_threads)
+        return 0;
+    char *at = (char *)&answer;
+    for (size_t got = 0; got < sizeof answer;) {
+        ssize_t n = recv(limit->socket, at + got, sizeof answer - got, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return 0;
+        got += (size_t)n;
+    }
+    limit->cpu_s = answer.cpu_s;
+    return answer.rate;
+}
+
+double limit_cpu_s(const struct limit *limit)
+{
+    return limit ? limit->cpu_s : 0;
+}
+
+/* ---- arithmetic ----------------------------------------------------------------------------- */
+
+void limit_arithmetic(const struct stile_probe *probe, uint32_t n_threads, const char *isa,
+                      const struct stile_profile_entry *entries, size_t n, double *macs, double *time_s)
+{
+    /* kernels of another day or instruction set have other limits */
+    bool same = strcmp(probe->isa, isa) == 0 && strcmp(probe->commit, stile_commit()) == 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct stile_profile_entry *entry = &entries[i];
+        if (entry->cost.macs == 0 || !*entry->name) continue;
+        const struct stile_measurement *rate =
+            same ? stile_probe_find(probe, STILE_MATMUL, n_threads, 0, entry->format) : NULL;
+        *macs += (double)entry->cost.macs;
+        if (!rate || rate->median <= 0)
+            *time_s = -1;
+        else if (*time_s >= 0)
+            *time_s += (double)entry->cost.macs / rate->median;
+    }
+}
