@@ -4,9 +4,7 @@
 
 #include "kernel/kernel.h"
 
-/* A tile of unpacked rows (matmul_tile.inc.h); the activations laid out for up to eight rows and the sums of as many
- * (matmul_row.inc.h). */
-enum { MATMUL_TILE_BYTES = 64 * 1024, MATMUL_BYTES_PER_K = 16 };
+enum { MATMUL_TILE_BYTES = 64 * 1024 }; /* of unpacked rows (matmul_tile.inc.h) */
 
 static inline size_t act_align(size_t size_bytes)
 {

@@ -41,59 +41,108 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));
 }
 
-/* Vector i: blocks i (low half) and 4 + i; the first 16 activations of each, then the last 16. */
-I8_INLINE void i8_arrange_nibbles(const int8_t *const blocks[8], int8_t *to)
+/* Of each two neighbours the sum, per 128 bits first of a, then of b: pairs of 16-bit sums. */
+I8_INLINE __m256i i16_add_pairs(__m256i a, __m256i b)
 {
-    for (int i = 0; i < 4; i++) {
-        for (int part = 0; part < 2; part++) {
-            memcpy(to + 64 * i + 32 * part, blocks[i] + 16 * part, 16);
-            memcpy(to + 64 * i + 32 * part + 16, blocks[4 + i] + 16 * part, 16);
-        }
-    }
+    __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+    return _mm256_add_epi16(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+                            _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
 }
 
-I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table,
-                                 bool is_signed)
+I8_INLINE __m256i i8_two_halves(const uint8_t *low, const uint8_t *high)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)low)),
+                                   _mm_loadu_si128((const void *)high), 1);
+}
+
+I8_INLINE __m256i i8_twice(const void *p)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(p));
+}
+
+I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table, int max)
 {
     const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    __m256i part[4];
+    __m256i x = i8_twice(acts), y = i8_twice(acts + 16), part[4];
     UNROLL(4)
     for (size_t i = 0; i < 4; i++) {
-        __m128i low = _mm_loadu_si128((const void *)(p + i * stride));
-        __m128i high = _mm_loadu_si128((const void *)(p + (4 + i) * stride));
-        __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+        __m256i both = i8_two_halves(p + i * stride, p + (4 + i) * stride);
         __m256i first = _mm256_and_si256(both, mask), last = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
-        __m256i x = _mm256_loadu_si256((const void *)(acts + 64 * i));
-        __m256i y = _mm256_loadu_si256((const void *)(acts + 64 * i + 32));
         if (table) {
             first = i8x32_lookup(first, table);
             last = i8x32_lookup(last, table);
         }
-        if (is_signed) /* a sum of four products would not fit in 16 bits */
+        if (max > 127)
             part[i] = _mm256_add_epi32(i8_dot_s(first, x), i8_dot_s(last, y));
         else
-            part[i] = _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, y)),
-                                        ones);
+            part[i] = _mm256_add_epi16(_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, y));
     }
-    return _mm256_hadd_epi32(_mm256_hadd_epi32(part[0], part[1]), _mm256_hadd_epi32(part[2], part[3]));
-}
-
-I8_INLINE void i8_arrange_codes(const int8_t *const blocks[8], int8_t *to)
-{
-    for (int b = 0; b < 8; b++)
-        memcpy(to + 32 * b, blocks[b], 32);
+    if (max > 127) return _mm256_hadd_epi32(_mm256_hadd_epi32(part[0], part[1]), _mm256_hadd_epi32(part[2], part[3]));
+    __m256i a = i16_add_pairs(part[0], part[1]), b = i16_add_pairs(part[2], part[3]);
+    if (max > 16) /* 16 products would not fit in 16 bits */
+        return _mm256_hadd_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
+    return _mm256_madd_epi16(i16_add_pairs(a, b), ones);
 }
 
 I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
-                               bool is_signed)
+                               int max)
 {
-    i32x8 part[8];
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i x = i8x32_load(acts), part[8];
     UNROLL(8)
     for (size_t b = 0; b < 8; b++) {
-        i8x32 w = codes(p + b * stride), x = i8x32_load(acts + 32 * b);
-        part[b] = is_signed ? i8_dot_s(w, x) : i8_dot_u(w, x);
+        i8x32 w = codes(p + b * stride);
+        part[b] = max > 127 ? i8_dot_s(w, x) : _mm256_maddubs_epi16(w, x);
     }
-    return i32x8_sums8(part);
+    if (max > 127) return i32x8_sums8(part);
+    /* 8 products of up to 32 * 127 fit in 16 bits */
+    __m256i a = i16_add_pairs(i16_add_pairs(part[0], part[1]), i16_add_pairs(part[2], part[3]));
+    __m256i b = i16_add_pairs(i16_add_pairs(part[4], part[5]), i16_add_pairs(part[6], part[7]));
+    a = _mm256_madd_epi16(a, ones);
+    b = _mm256_madd_epi16(b, ones);
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* Four blocks: 32-bit words (0x88) 0 and 2 of each 128 bits, or (0xdd) 1 and 3, as floats. */
+#define I8_FLOATS_NVFP4(a, b, which, add) \
+    _mm256_cvtepi32_ps(_mm256_add_epi32(  \
+        _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), (which))), (add)))
+
+I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *acts, const int16_t *sums,
+                              const int8_t *table, f32x8 t[2])
+{
+    const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1),
+                  halves = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+    /* eight activations of each of four sub-blocks: the first of each, the last */
+    __m256i q0 = i8x32_load(acts), q1 = i8x32_load(acts + 32);
+    __m256i x = _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(q0, q1), 0xd8);
+    __m256i y = _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(q0, q1), 0xd8);
+    __m256i part[8], pairs[4], scales[2];
+    UNROLL(8)
+    for (size_t b = 0; b < 8; b++) {
+        __m256i v = i8x32_load(p + b * stride + 4);
+        __m256i first = i8x32_lookup(_mm256_and_si256(v, mask), table);
+        __m256i last = i8x32_lookup(_mm256_and_si256(_mm256_srli_epi16(v, 4), mask), table);
+        part[b] = _mm256_add_epi16(_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, y));
+    }
+    UNROLL(4)
+    for (size_t i = 0; i < 4; i++) /* per 128 bits two sub-blocks of block 2i, two of the next */
+        pairs[i] = _mm256_madd_epi16(i16_add_pairs(part[2 * i], part[2 * i + 1]), ones);
+    __m256i both = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(_mm_loadl_epi64((const void *)sums)), halves);
+    __m256i minus0 = _mm256_madd_epi16(both, _mm256_set1_epi32(-12 & 0xffff));
+    __m256i minus1 = _mm256_madd_epi16(both, _mm256_set1_epi32(-12 * 0x10000));
+    i8_scales_nvfp4(p, stride, &scales[0], &scales[1]);
+    /* blocks 0 ... 3, then 4 ... 7: sub-blocks 0 | 2 and 1 | 3 */
+    f32x8 a0 = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(scales[0])),
+                             I8_FLOATS_NVFP4(pairs[0], pairs[1], 0x88, minus0));
+    f32x8 b0 = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(scales[0], 1)),
+                             I8_FLOATS_NVFP4(pairs[2], pairs[3], 0x88, minus0));
+    f32x8 a = _mm256_fmadd_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(scales[1])),
+                              I8_FLOATS_NVFP4(pairs[0], pairs[1], 0xdd, minus1), a0);
+    f32x8 b = _mm256_fmadd_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(scales[1], 1)),
+                              I8_FLOATS_NVFP4(pairs[2], pairs[3], 0xdd, minus1), b0);
+    t[0] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_set1_ps(128.0f));
+    t[1] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x31), _mm256_set1_ps(128.0f));
 }
 
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */

@@ -37,16 +37,6 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_dpwssd_epi32(acc, products, i8_scale_pair(scales, j));
 }
 
-/* Blocks 0, 2, 4, 6 in the quarters of one vector, 1, 3, 5, 7 in another; the first 16 activations of each, then the
- * last 16. */
-I8_INLINE void i8_arrange_nibbles(const int8_t *const blocks[8], int8_t *to)
-{
-    for (int b = 0; b < 8; b++) {
-        memcpy(to + 128 * (b % 2) + 16 * (b / 2), blocks[b], 16);
-        memcpy(to + 128 * (b % 2) + 16 * (b / 2) + 64, blocks[b] + 16, 16);
-    }
-}
-
 I8_INLINE __m512i i8_four_quarters(const uint8_t *p, size_t stride)
 {
     __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
@@ -55,49 +45,52 @@ I8_INLINE __m512i i8_four_quarters(const uint8_t *p, size_t stride)
     return _mm512_inserti32x4(v, _mm_loadu_si128((const void *)(p + 3 * stride)), 3);
 }
 
-I8_INLINE __m512i i8_sums_nibbles(__m512i bytes, const int8_t *acts, const int8_t *table, bool is_signed)
+/* What 16 codes stand for, made unsigned. */
+I8_INLINE __m512i i8_table(const int8_t *table, int max)
+{
+    __m512i t = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table));
+    return max > 127 ? _mm512_xor_si512(t, _mm512_set1_epi8((char)0x80)) : t;
+}
+
+I8_INLINE __m512i i8_sums_nibbles(__m512i bytes, __m512i acts, __m512i acts_high, const int8_t *table, int max)
 {
     const __m512i mask = _mm512_set1_epi8(15);
     __m512i first = _mm512_and_si512(bytes, mask), last = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
     if (table) {
-        __m512i map = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table));
-        if (is_signed) map = _mm512_xor_si512(map, _mm512_set1_epi8((char)0x80));
-        first = _mm512_shuffle_epi8(map, first);
-        last = _mm512_shuffle_epi8(map, last);
+        first = _mm512_shuffle_epi8(i8_table(table, max), first);
+        last = _mm512_shuffle_epi8(i8_table(table, max), last);
     }
-    __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, _mm512_loadu_si512(acts));
-    return _mm512_dpbusd_epi32(sums, last, _mm512_loadu_si512(acts + 64));
+    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first, acts), last, acts_high);
 }
 
-I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table,
-                                 bool is_signed)
+I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table, int max)
 {
     const __m512i firsts = _mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0);
-    __m512i even = i8_sums_nibbles(i8_four_quarters(p, 2 * stride), acts, table, is_signed);
-    __m512i odd = i8_sums_nibbles(i8_four_quarters(p + stride, 2 * stride), acts + 128, table, is_signed);
+    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)acts));
+    __m512i y = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(acts + 16)));
+    __m512i even = i8_sums_nibbles(i8_four_quarters(p, 2 * stride), x, y, table, max);
+    __m512i odd = i8_sums_nibbles(i8_four_quarters(p + stride, 2 * stride), x, y, table, max);
     /* each quarter: even, odd, even, odd, two sums of each; then all of each */
     __m512i halves = _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
     __m512i sums = _mm512_add_epi32(halves, _mm512_shuffle_epi32(halves, 0x4e));
     return _mm512_castsi512_si256(_mm512_permutexvar_epi64(firsts, sums));
 }
 
-/* Vector i: blocks i (low half) and 4 + i. */
-I8_INLINE void i8_arrange_codes(const int8_t *const blocks[8], int8_t *to)
+I8_INLINE __m512i i8_two_halves(__m256i low, __m256i high)
 {
-    for (int b = 0; b < 8; b++)
-        memcpy(to + 64 * (b % 4) + 32 * (b / 4), blocks[b], 32);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
 I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
-                               bool is_signed)
+                               int max)
 {
     const __m512i quarters_02 = _mm512_set_epi64(0, 0, 0, 0, 5, 4, 1, 0);
-    __m512i part[4];
+    __m512i x = _mm512_broadcast_i64x4(i8x32_load(acts)), part[4];
     UNROLL(4)
-    for (size_t i = 0; i < 4; i++) {
-        __m512i w = _mm512_inserti64x4(_mm512_castsi256_si512(codes(p + i * stride)), codes(p + (4 + i) * stride), 1);
-        if (is_signed) w = _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));
-        part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, _mm512_loadu_si512(acts + 64 * i));
+    for (size_t i = 0; i < 4; i++) { /* blocks i (low half) and 4 + i */
+        __m512i w = i8_two_halves(codes(p + i * stride), codes(p + (4 + i) * stride));
+        if (max > 127) w = _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));
+        part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
     }
     /* quarters 0, 1: sums of blocks 0 ... 3 in two parts; 2, 3: of blocks 4 ... 7 */
     __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
@@ -105,6 +98,47 @@ I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p
     __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
     all = _mm512_add_epi32(all, _mm512_shuffle_i64x2(all, all, 0xb1));
     return _mm512_castsi512_si256(_mm512_permutexvar_epi64(quarters_02, all));
+}
+
+/* Of each two neighbours the sum, per 128 bits first of a, then of b. */
+I8_INLINE __m512i i32_add_pairs(__m512i a, __m512i b)
+{
+    __m512 x = _mm512_castsi512_ps(a), y = _mm512_castsi512_ps(b);
+    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
+                            _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xdd)));
+}
+
+I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *acts, const int16_t *sums,
+                              const int8_t *table, f32x8 t[2])
+{
+    const __m512i mask = _mm512_set1_epi8(15), map = i8_table(table, 24);
+    const __m512i halves = _mm512_set_epi32(1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0);
+    const __m512i order_x = _mm512_set_epi64(6, 4, 2, 0, 6, 4, 2, 0),
+                  order_y = _mm512_set_epi64(7, 5, 3, 1, 7, 5, 3, 1);
+    __m512i q = _mm512_loadu_si512(acts);
+    __m512i x = _mm512_permutexvar_epi64(order_x, q), y = _mm512_permutexvar_epi64(order_y, q), part[4];
+    __m256i scales[2];
+    UNROLL(4)
+    for (size_t i = 0; i < 4; i++) { /* blocks i (low half) and 4 + i; two sums of each sub-block */
+        __m512i v = i8_two_halves(i8x32_load(p + 4 + i * stride), i8x32_load(p + 4 + (4 + i) * stride));
+        __m512i first = _mm512_shuffle_epi8(map, _mm512_and_si512(v, mask));
+        __m512i last = _mm512_shuffle_epi8(map, _mm512_and_si512(_mm512_srli_epi16(v, 4), mask));
+        part[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first, x), last, y);
+    }
+    __m512 a = _mm512_castsi512_ps(i32_add_pairs(part[0], part[1]));
+    __m512 b = _mm512_castsi512_ps(i32_add_pairs(part[2], part[3]));
+    __m512i both = _mm512_permutexvar_epi32(halves, _mm512_castsi128_si512(_mm_loadl_epi64((const void *)sums)));
+    __m512i minus0 = _mm512_madd_epi16(both, _mm512_set1_epi32(-12 & 0xffff));
+    __m512i minus1 = _mm512_madd_epi16(both, _mm512_set1_epi32(-12 * 0x10000));
+    i8_scales_nvfp4(p, stride, &scales[0], &scales[1]);
+    /* sub-blocks 0 | 2 | 0 | 2 and 1 | 3 | 1 | 3 of blocks 0 ... 3 and 4 ... 7 */
+    __m512i i0 = _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)), minus0);
+    __m512i i1 = _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)), minus1);
+    __m512 v = _mm512_mul_ps(_mm512_cvtph_ps(scales[0]), _mm512_cvtepi32_ps(i0));
+    v = _mm512_fmadd_ps(_mm512_cvtph_ps(scales[1]), _mm512_cvtepi32_ps(i1), v);
+    v = _mm512_mul_ps(_mm512_shuffle_f32x4(v, v, 0xd8), _mm512_set1_ps(128.0f));
+    t[0] = _mm512_castps512_ps256(v);
+    t[1] = _mm512_extractf32x8_ps(v, 1);
 }
 
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */

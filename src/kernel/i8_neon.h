@@ -119,9 +119,9 @@ I8_INLINE i32x8 i32x8_add(i32x8 a, i32x8 b)
     return (i32x8){vaddq_s32(a.lo, b.lo), vaddq_s32(a.hi, b.hi)};
 }
 
-I8_INLINE i32x8 i32x8_sub(i32x8 a, i32x8 b)
+I8_INLINE i32x8 i32x8_set1(int x)
 {
-    return (i32x8){vsubq_s32(a.lo, b.lo), vsubq_s32(a.hi, b.hi)};
+    return (i32x8){vdupq_n_s32(x), vdupq_n_s32(x)};
 }
 
 I8_INLINE int i32x8_sum(i32x8 v)
@@ -217,6 +217,11 @@ I8_INLINE i32x8 i8_scaled_sums(i32x8 acc, i16x16 scales, const int16_t sums[16],
     return (i32x8){vmlaq_n_s32(acc.lo, lo, factor), vmlaq_n_s32(acc.hi, hi, factor)};
 }
 
+I8_INLINE i32x8 i8_times_sums(const int16_t sums[2], int factor)
+{
+    return i32x8_set1(factor * (sums[0] + sums[1]));
+}
+
 I8_INLINE f32x8 f32x8_from_i32(i32x8 v)
 {
     return (f32x8){vcvtq_f32_s32(v.lo), vcvtq_f32_s32(v.hi)};
@@ -290,9 +295,18 @@ I8_INLINE float32x4_t f32x4_from_e8m0_half(uint16x4_t bytes)
     return vmulq_n_f32(vreinterpretq_f32_u32(vorrq_u32(vshlq_n_u32(e, 23), smallest)), 0.5f);
 }
 
-I8_INLINE f32x8 f32x8_e8m0_half(uint64_t bytes)
+I8_INLINE f32x8 f32x8_gather_e8m0_half(const uint8_t *p, size_t stride)
 {
-    uint16x8_t e = vmovl_u8(vcreate_u8(bytes));
+    uint8x8_t bytes = vdup_n_u8(0);
+    bytes = vld1_lane_u8(p, bytes, 0);
+    bytes = vld1_lane_u8(p + stride, bytes, 1);
+    bytes = vld1_lane_u8(p + 2 * stride, bytes, 2);
+    bytes = vld1_lane_u8(p + 3 * stride, bytes, 3);
+    bytes = vld1_lane_u8(p + 4 * stride, bytes, 4);
+    bytes = vld1_lane_u8(p + 5 * stride, bytes, 5);
+    bytes = vld1_lane_u8(p + 6 * stride, bytes, 6);
+    bytes = vld1_lane_u8(p + 7 * stride, bytes, 7);
+    uint16x8_t e = vmovl_u8(bytes);
     return (f32x8){f32x4_from_e8m0_half(vget_low_u16(e)), f32x4_from_e8m0_half(vget_high_u16(e))};
 }
 
@@ -319,36 +333,52 @@ I8_INLINE int i8_codes(const float *x, float factor, int8_t *q)
     return vaddvq_s16(vaddq_s16(a, b));
 }
 
-I8_INLINE void i8_arrange_codes(const int8_t *const blocks[8], int8_t *to)
+I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table, int max)
 {
-    for (int b = 0; b < 8; b++)
-        memcpy(to + 32 * b, blocks[b], 32);
-}
-
-#define i8_arrange_nibbles i8_arrange_codes
-
-I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table,
-                                 bool is_signed)
-{
+    i8x32 x = i8x32_load(acts);
     i32x8 part[8];
-    (void)is_signed;
+    (void)max;
     UNROLL(8)
     for (size_t b = 0; b < 8; b++) {
         i8x32 w = i8x32_nibbles(p + b * stride);
-        part[b] = i8_dot_s(table ? i8x32_lookup(w, table) : w, i8x32_load(acts + 32 * b));
+        part[b] = i8_dot_s(table ? i8x32_lookup(w, table) : w, x);
     }
     return i32x8_sums8(part);
 }
 
 I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
-                               bool is_signed)
+                               int max)
 {
+    i8x32 x = i8x32_load(acts);
     i32x8 part[8];
-    (void)is_signed;
+    (void)max;
     UNROLL(8)
     for (size_t b = 0; b < 8; b++)
-        part[b] = i8_dot_s(codes(p + b * stride), i8x32_load(acts + 32 * b));
+        part[b] = i8_dot_s(codes(p + b * stride), x);
     return i32x8_sums8(part);
+}
+
+I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *acts, const int16_t *sums,
+                              const int8_t *table, f32x8 t[2])
+{
+    for (size_t half = 0; half < 2; half++) {
+        i8x32 x = i8x32_load(acts + 32 * half);
+        i32x8 part[8], first, last;
+        uint16_t pairs[8];
+        f32x8 s0, s1;
+        UNROLL(8)
+        for (size_t b = 0; b < 8; b++) {
+            const uint8_t *block = p + b * stride;
+            i8x32 codes = i8x32_lookup(i8x32_nibbles8(block + 4 + 16 * half), table);
+            part[b] = i8_dot_s(codes, x);
+            pairs[b] = load_u16(block + 2 * half);
+        }
+        i32x8_half_sums8(part, &first, &last);
+        first = i32x8_add(first, i32x8_set1(-12 * sums[2 * half]));
+        last = i32x8_add(last, i32x8_set1(-12 * sums[2 * half + 1]));
+        f32x8_ue4m3_half_pairs(pairs, &s0, &s1);
+        t[half] = f32x8_fma(s1, f32x8_from_i32(last), f32x8_mul(s0, f32x8_from_i32(first)));
+    }
 }
 
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */

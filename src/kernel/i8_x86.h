@@ -11,18 +11,19 @@
  *   i32x8       partial sums: which products a lane holds is private, until one of these
  *     sum           of all lanes
  *     sums8         lane b is the sum of p[b]
- *     half_sums8    the same for the first 16 codes and for the last 16
- *     load, add, sub  lane by lane
+ *     load, add     lane by lane
  *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_u8_doubled
  *   i8_scales   the same, arranged for i8_dot_scaled
  *   i8_dot_u, i8_dot_s      codes (u: 0..127, s: signed) times activations; s gives the products of code + I8_OFFSET_S,
  *                           which the caller corrects
  *   i8_dot_scaled_u, _s     acc + scales[2j] * (first 16 products) + scales[2j+1] * (last 16), no offset
- *   i8_group_nibbles        the sums of 8 blocks, `stride` bytes apart, of 32 nibbles each (table: what they stand for);
- *                           activations as i8_arrange_nibbles left them
- *   i8_group_codes          the same for codes(p + b * stride) and i8_arrange_codes
+ *   i8_group_nibbles        lane b: the sum over block b of 8, `stride` bytes apart, of 32 nibbles each (table: what they
+ *                           stand for); the blocks meet the same activations; max: the largest code, over 127: signed
+ *   i8_group_codes          the same for codes(p + b * stride)
+ *   i8_group_nvfp4          t of kernel.h for the first 32 elements of such 8 blocks of NVFP4, and for the last
  *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
- *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), ue4m3_half_pairs, e8m0_half
+ *   i8_times_sums           factor * (sums[0] + sums[1]) in each lane
+ *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), ue4m3_half_pairs, gather_e8m0_half
  */
 #ifndef STILE_KERNEL_I8_X86_H
 #define STILE_KERNEL_I8_X86_H
@@ -113,11 +114,6 @@ I8_INLINE i32x8 i32x8_add(i32x8 a, i32x8 b)
     return _mm256_add_epi32(a, b);
 }
 
-I8_INLINE i32x8 i32x8_sub(i32x8 a, i32x8 b)
-{
-    return _mm256_sub_epi32(a, b);
-}
-
 I8_INLINE int i32x8_sum(i32x8 v)
 {
     __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -125,20 +121,12 @@ I8_INLINE int i32x8_sum(i32x8 v)
     return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 1)));
 }
 
-I8_INLINE void i32x8_half_sums8(const i32x8 p[8], i32x8 *first, i32x8 *last)
+I8_INLINE i32x8 i32x8_sums8(const i32x8 p[8])
 {
     /* 0..3 | 0..3: sums of the halves of the first four, then of the last four */
     __m256i a = _mm256_hadd_epi32(_mm256_hadd_epi32(p[0], p[1]), _mm256_hadd_epi32(p[2], p[3]));
     __m256i b = _mm256_hadd_epi32(_mm256_hadd_epi32(p[4], p[5]), _mm256_hadd_epi32(p[6], p[7]));
-    *first = _mm256_permute2x128_si256(a, b, 0x20);
-    *last = _mm256_permute2x128_si256(a, b, 0x31);
-}
-
-I8_INLINE i32x8 i32x8_sums8(const i32x8 p[8])
-{
-    i32x8 first, last;
-    i32x8_half_sums8(p, &first, &last);
-    return _mm256_add_epi32(first, last);
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
 I8_INLINE i16x16 i16x16_load(const int16_t *p)
@@ -179,6 +167,12 @@ I8_INLINE i32x8 i8_scaled_sums(i32x8 acc, i16x16 scales, const int16_t sums[16],
 {
     __m256i pairs = _mm256_madd_epi16(scales, _mm256_loadu_si256((const void *)sums));
     return _mm256_add_epi32(acc, factor == 1 ? pairs : _mm256_mullo_epi32(pairs, _mm256_set1_epi32(factor)));
+}
+
+/* In each lane factor * (sums[0] + sums[1]). */
+I8_INLINE i32x8 i8_times_sums(const int16_t sums[2], int factor)
+{
+    return _mm256_madd_epi16(_mm256_set1_epi32((int)load_u32(sums)), _mm256_set1_epi16((short)factor));
 }
 
 I8_INLINE f32x8 f32x8_from_i32(i32x8 v)
@@ -266,13 +260,41 @@ I8_INLINE void f32x8_ue4m3_half_pairs(const uint16_t pairs[8], f32x8 *first, f32
     *second = f32x8_from_ue4m3_half(_mm_and_si128(_mm_srli_epi16(words, 8), mask));
 }
 
-/* Half of f32_from_e8m0 of eight bytes, the first in the lowest place. */
-I8_INLINE f32x8 f32x8_e8m0_half(uint64_t bytes)
+/* Half of f32_from_e8m0 of bytes `stride` bytes apart. */
+I8_INLINE f32x8 f32x8_gather_e8m0_half(const uint8_t *p, size_t stride)
 {
-    __m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)bytes));
+    __m128i bytes = _mm_cvtsi32_si128(p[0]);
+    bytes = _mm_insert_epi8(bytes, p[stride], 1);
+    bytes = _mm_insert_epi8(bytes, p[2 * stride], 2);
+    bytes = _mm_insert_epi8(bytes, p[3 * stride], 3);
+    bytes = _mm_insert_epi8(bytes, p[4 * stride], 4);
+    bytes = _mm_insert_epi8(bytes, p[5 * stride], 5);
+    bytes = _mm_insert_epi8(bytes, p[6 * stride], 6);
+    bytes = _mm_insert_epi8(bytes, p[7 * stride], 7);
+    __m256i e = _mm256_cvtepu8_epi32(bytes);
     __m256i smallest = _mm256_and_si256(_mm256_cmpeq_epi32(e, _mm256_setzero_si256()), _mm256_set1_epi32(0x400000));
     __m256i bits = _mm256_or_si256(_mm256_slli_epi32(e, 23), smallest);
     return _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0.5f));
+}
+
+/* The scales of eight blocks of NVFP4, 2^-7 / 2 of each as binary16: lane by lane of 128 bits, those of sub-blocks 0
+ * and 2 (first) and of 1 and 3 (second), of blocks 0 ... 3 in the lower and of 4 ... 7 in the upper lane. */
+I8_INLINE void i8_scales_nvfp4(const uint8_t *p, size_t stride, __m256i *first, __m256i *second)
+{
+    const __m256i order = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0f0b07030d090501, 0x0e0a06020c080400));
+    const __m256i mask = _mm256_set1_epi8(0x7f), zero = _mm256_setzero_si256();
+    __m256i e = _mm256_loadu_si256((const void *)p);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + stride - 4)), 0x02);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 2 * stride - 8)), 0x04);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 3 * stride - 12)), 0x08);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 4 * stride - 16)), 0x10);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 5 * stride - 20)), 0x20);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 6 * stride - 24)), 0x40);
+    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 7 * stride - 28)), 0x80);
+    e = _mm256_and_si256(_mm256_shuffle_epi8(e, order), mask);
+    e = _mm256_andnot_si256(_mm256_cmpeq_epi8(e, mask), e);
+    *first = _mm256_srli_epi16(_mm256_unpacklo_epi8(zero, e), 1);
+    *second = _mm256_srli_epi16(_mm256_unpackhi_epi8(zero, e), 1);
 }
 
 /* ---- quantizing -------------------------------------------------------------------------------- */

@@ -114,7 +114,6 @@ size_t kernel_act_bytes(enum kernel_act act, size_t k)
 
 size_t kernel_scratch_bytes(size_t k)
 {
-    size_t matmul_bytes = MATMUL_TILE_BYTES + act_align(MATMUL_BYTES_PER_K * k);
     size_t attention_bytes = act_align(ops_attention_scratch_bytes(k));
-    return matmul_bytes > attention_bytes ? matmul_bytes : attention_bytes;
+    return attention_bytes > MATMUL_TILE_BYTES ? attention_bytes : MATMUL_TILE_BYTES;
 }

@@ -19,11 +19,10 @@
 
 static void matmul(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
 {
-    const struct format_info *info = format_info(job->format);
     if (unpack_table[job->format].class == UNPACK_FLOAT)
         matmul_floats(job, row_begin, row_end);
-    else if (job->n_tokens == 1 && job->row_bytes == job->k / info->block_elements * info->block_bytes)
-        matmul_rows(job, row_begin, row_end, scratch);
+    else if (job->n_tokens == 1 && row_end - row_begin >= ROWS_AT_ONCE)
+        matmul_rows(job, row_begin, row_end);
     else
         matmul_tiles(job, row_begin, row_end, scratch);
 }

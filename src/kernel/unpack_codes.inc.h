@@ -106,14 +106,13 @@ I8_INLINE f32x8 scales_f16(const uint8_t *p, size_t stride, size_t n)
     return f32x8_load_f16(halves);
 }
 
-/* Gathered in registers: bytes that were stored one by one cannot be loaded together without waiting for the stores. */
 I8_INLINE f32x8 scales_mxfp4(const uint8_t *p, size_t stride, size_t n)
 {
-    uint64_t bytes = 0;
-    UNROLL(8)
-    for (size_t b = 0; b < (n < 8 ? n : 8); b++)
-        bytes |= (uint64_t)p[stride * b] << 8 * b;
-    return f32x8_e8m0_half(bytes);
+    if (n >= 8) return f32x8_gather_e8m0_half(p, stride);
+    uint8_t bytes[8] = {0};
+    for (size_t b = 0; b < n; b++)
+        bytes[b] = p[b * stride];
+    return f32x8_gather_e8m0_half(bytes, 1);
 }
 
 /* Of eight sub-blocks of 32, the scales of their first halves and of their last. */
