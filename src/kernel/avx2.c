@@ -5,6 +5,7 @@
 
 #include "kernel/f32x8_avx2.h"
 #include "kernel/i8_avx2.h"
+#include "kernel/i8_grid_x86.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"

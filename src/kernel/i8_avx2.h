@@ -15,6 +15,26 @@
 
 enum { I8_OFFSET_S = 0 };
 
+/* All bits where bit i is set. */
+I8_INLINE i8x32 i8x32_bit_mask(uint32_t bits)
+{
+    const __m256i byte_of = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201);
+    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), byte_of), bit_of);
+    return _mm256_cmpeq_epi8(x, bit_of);
+}
+
+I8_INLINE i8x32 i8x32_bits(uint32_t bits, int value)
+{
+    return _mm256_and_si256(i8x32_bit_mask(bits), _mm256_set1_epi8((char)value));
+}
+
+I8_INLINE i8x32 i8x32_negate(i8x32 v, uint32_t bits)
+{
+    __m256i mask = i8x32_bit_mask(bits);
+    return _mm256_sub_epi8(_mm256_xor_si256(v, mask), mask);
+}
+
 I8_INLINE i32x8 i8_dot_u(i8x32 codes, i8x32 acts)
 {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, acts), _mm256_set1_epi16(1));
@@ -39,6 +59,17 @@ I8_INLINE i32x8 i8_dot_scaled_u(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
 I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));
+}
+
+/* In 16 bits: 8 * 2 * 3 * 127 fits. */
+I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)
+{
+    return _mm256_add_epi16(acc, _mm256_maddubs_epi16(codes, acts));
+}
+
+I8_INLINE i32x8 i8_small_sums(i32x8 acc)
+{
+    return _mm256_madd_epi16(acc, _mm256_set1_epi16(1));
 }
 
 /* Of each two neighbours the sum, per 128 bits first of a, then of b: pairs of 16-bit sums. */

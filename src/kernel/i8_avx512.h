@@ -15,6 +15,16 @@ I8_INLINE i8x32 i8_unsigned(i8x32 codes)
     return _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80));
 }
 
+I8_INLINE i8x32 i8x32_bits(uint32_t bits, int value)
+{
+    return _mm256_maskz_mov_epi8(bits, _mm256_set1_epi8((char)value));
+}
+
+I8_INLINE i8x32 i8x32_negate(i8x32 v, uint32_t bits)
+{
+    return _mm256_mask_sub_epi8(v, bits, _mm256_setzero_si256(), v);
+}
+
 I8_INLINE i32x8 i8_dot_u(i8x32 codes, i8x32 acts)
 {
     return _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, acts);
@@ -35,6 +45,16 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
 {
     __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(acts, codes));
     return _mm256_dpwssd_epi32(acc, products, i8_scale_pair(scales, j));
+}
+
+I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)
+{
+    return _mm256_dpbusd_epi32(acc, codes, acts);
+}
+
+I8_INLINE i32x8 i8_small_sums(i32x8 acc)
+{
+    return acc;
 }
 
 I8_INLINE __m512i i8_four_quarters(const uint8_t *p, size_t stride)

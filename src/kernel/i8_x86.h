@@ -91,14 +91,6 @@ I8_INLINE i8x32 i8x32_lookup(i8x32 codes, const int8_t table[16])
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table)), codes);
 }
 
-I8_INLINE i8x32 i8x32_bits(uint32_t bits, int value)
-{
-    const __m256i byte_of = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
-    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i x = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), byte_of), bit_of);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(x, bit_of), _mm256_set1_epi8((char)value));
-}
-
 I8_INLINE i32x8 i32x8_zero(void)
 {
     return _mm256_setzero_si256();

@@ -9,7 +9,6 @@ enum { ROWS_AT_ONCE = 8 };
 
 /* A block of each of eight rows, and the activations that it meets. */
 struct group {
-    const struct kernel_matmul *job;
     const uint8_t *p; /* the first row's block; */
     size_t stride;    /* the next row's is this many bytes further */
     int part;         /* of blocks of more than 32 elements: which 32 of them; -1: all in turn */
@@ -27,7 +26,6 @@ I8_INLINE f32x8 rows_residual(const struct kernel_matmul *job, const uint8_t *ro
 {
     size_t per_block = block_elements / 32;
     struct group g = {
-        .job = job,
         .p = rows + r->block / per_block * block_bytes,
         .stride = job->row_bytes,
         .part = (int)(r->block % per_block),
@@ -50,7 +48,7 @@ I8_INLINE f32x8 rows_eight(const struct kernel_matmul *job, const uint8_t *rows,
         size_t end = job->k - at < UNPACK_PIECE ? job->k : at + UNPACK_PIECE;
         for (; at < end; at += block_elements, p += block_bytes, ahead += ROWS_AT_ONCE * block_bytes) {
             size_t b = at / (super ? 256 : 32);
-            struct group g = {job, p, job->row_bytes, -1, a->q + at, a->d + b, a->s + b, a->sums + at / 16};
+            struct group g = {p, job->row_bytes, -1, a->q + at, a->d + b, a->s + b, a->sums + at / 16};
             for (size_t i = 0; i < ROWS_AT_ONCE * block_bytes; i += 64)
                 __builtin_prefetch(ahead + i);
             acc = group(&g, acc);
@@ -154,29 +152,6 @@ I8_INLINE f32x8 group_nvfp4(const struct group *g, f32x8 acc)
     return f32x8_fma(t[g->part], f32x8_set1(*g->d), acc);
 }
 
-/* Formats that only unpack_table knows. */
-static f32x8 group_any(const struct group *g, f32x8 acc)
-{
-    const struct unpack_format *format = &unpack_table[g->job->format];
-    size_t n = format_info(g->job->format)->block_elements;
-    struct unpacked w[ROWS_AT_ONCE];
-    for (size_t r = 0; r < ROWS_AT_ONCE; r++)
-        format->unpack(g->p + g->stride * r, n, &w[r]);
-    size_t first = g->part < 0 ? 0 : (size_t)g->part, end = g->part < 0 ? n / 32 : first + 1;
-    for (size_t i = first; i < end; i++) {
-        struct group part = *g;
-        float d[ROWS_AT_ONCE];
-        for (size_t r = 0; r < ROWS_AT_ONCE; r++)
-            d[r] = w[r].d[i];
-        part.q += 32 * (i - first);
-        part.d += i - first;
-        part.sums += 2 * (i - first);
-        i32x8 sums = i8_group_codes(codes_plain, (const uint8_t *)w[0].codes + 32 * i, sizeof *w, part.q, 255);
-        acc = group_add(&part, sums, I8_OFFSET_S, f32x8_load(d), acc);
-    }
-    return acc;
-}
-
 /* ---- super-blocks ------------------------------------------------------------------------------ */
 
 /* The sum of one super-block, still spread over lanes. */
@@ -245,19 +220,7 @@ I8_INLINE f32x8 group_iq4_xs(const struct group *g, f32x8 acc)
     return group_super(g, acc, 0, codes_iq4_xs, scales_iq4_xs, false, true, 0);
 }
 
-/* Formats that only unpack_table knows; none of them has minimums. */
-static f32x8 group_super_any(const struct group *g, f32x8 acc)
-{
-    i32x8 part[ROWS_AT_ONCE];
-    float d[ROWS_AT_ONCE];
-    for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
-        struct unpacked w;
-        unpack_table[g->job->format].unpack(g->p + g->stride * r, 256, &w);
-        part[r] = super_sum((const uint8_t *)w.codes, codes_super_plain, i16x16_load(w.scales), g->q, g->sums, true, 0);
-        d[r] = w.super_d;
-    }
-    return f32x8_fma(f32x8_mul(f32x8_load(d), f32x8_set1(*g->d)), f32x8_from_i32(i32x8_sums8(part)), acc);
-}
+#include "kernel/matmul_row_grid.inc.h"
 
 /* ---- by format --------------------------------------------------------------------------------- */
 
@@ -275,28 +238,38 @@ ROWS(q8_0, false, 32, 34)
 ROWS(iq4_nl, false, 32, 18)
 ROWS(mxfp4, false, 32, 17)
 ROWS(nvfp4, false, 64, 36)
+ROWS(q1_0, false, 128, 18)
+ROWS(q2_0, false, 64, 18)
 ROWS(q2_k, true, 256, 84)
 ROWS(q3_k, true, 256, 110)
 ROWS(q4_k, true, 256, 144)
 ROWS(q5_k, true, 256, 176)
 ROWS(q6_k, true, 256, 210)
 ROWS(iq4_xs, true, 256, 136)
+ROWS(iq3_s, true, 256, 110)
+ROWS(iq3_xxs, true, 256, 98)
+ROWS(iq2_s, true, 256, 82)
+ROWS(iq2_xs, true, 256, 74)
+ROWS(iq2_xxs, true, 256, 66)
+ROWS(iq1_m, true, 256, 56)
+ROWS(iq1_s, true, 256, 50)
+ROWS(tq1_0, true, 256, 54)
+ROWS(tq2_0, true, 256, 66)
 
-static void (*const rows_fast[FORMAT_COUNT])(const struct kernel_matmul *job, size_t begin, size_t end) = {
-    [FORMAT_Q4_0] = rows_q4_0, [FORMAT_Q4_1] = rows_q4_1,     [FORMAT_Q5_0] = rows_q5_0,   [FORMAT_Q5_1] = rows_q5_1,
-    [FORMAT_Q8_0] = rows_q8_0, [FORMAT_IQ4_NL] = rows_iq4_nl, [FORMAT_MXFP4] = rows_mxfp4, [FORMAT_NVFP4] = rows_nvfp4,
-    [FORMAT_Q2_K] = rows_q2_k, [FORMAT_Q3_K] = rows_q3_k,     [FORMAT_Q4_K] = rows_q4_k,   [FORMAT_Q5_K] = rows_q5_k,
-    [FORMAT_Q6_K] = rows_q6_k, [FORMAT_IQ4_XS] = rows_iq4_xs,
+static void (*const rows_of[FORMAT_COUNT])(const struct kernel_matmul *job, size_t begin, size_t end) = {
+    [FORMAT_Q4_0] = rows_q4_0,     [FORMAT_Q4_1] = rows_q4_1,     [FORMAT_Q5_0] = rows_q5_0,
+    [FORMAT_Q5_1] = rows_q5_1,     [FORMAT_Q8_0] = rows_q8_0,     [FORMAT_IQ4_NL] = rows_iq4_nl,
+    [FORMAT_MXFP4] = rows_mxfp4,   [FORMAT_NVFP4] = rows_nvfp4,   [FORMAT_Q1_0] = rows_q1_0,
+    [FORMAT_Q2_0] = rows_q2_0,     [FORMAT_Q2_K] = rows_q2_k,     [FORMAT_Q3_K] = rows_q3_k,
+    [FORMAT_Q4_K] = rows_q4_k,     [FORMAT_Q5_K] = rows_q5_k,     [FORMAT_Q6_K] = rows_q6_k,
+    [FORMAT_IQ4_XS] = rows_iq4_xs, [FORMAT_IQ3_S] = rows_iq3_s,   [FORMAT_IQ3_XXS] = rows_iq3_xxs,
+    [FORMAT_IQ2_S] = rows_iq2_s,   [FORMAT_IQ2_XS] = rows_iq2_xs, [FORMAT_IQ2_XXS] = rows_iq2_xxs,
+    [FORMAT_IQ1_M] = rows_iq1_m,   [FORMAT_IQ1_S] = rows_iq1_s,   [FORMAT_TQ1_0] = rows_tq1_0,
+    [FORMAT_TQ2_0] = rows_tq2_0,
 };
 
 /* One token, at least eight rows. */
 static void matmul_rows(const struct kernel_matmul *job, size_t begin, size_t end)
 {
-    const struct format_info *info = format_info(job->format);
-    if (rows_fast[job->format])
-        rows_fast[job->format](job, begin, end);
-    else if (unpack_table[job->format].class == UNPACK_S256)
-        rows_run(job, begin, end, true, 256, info->block_bytes, group_super_any);
-    else
-        rows_run(job, begin, end, false, info->block_elements, info->block_bytes, group_any);
+    rows_of[job->format](job, begin, end);
 }

@@ -73,14 +73,13 @@ static void tile_fill(const struct tile_place *place, struct tile *tile)
     const struct kernel_matmul *job = place->job;
     const struct format_info *info = format_info(job->format);
     const struct unpack_format *format = &unpack_table[job->format];
-    bool fast = unpack_fast[job->format] != NULL;
     size_t skip = place->begin / info->block_elements * info->block_bytes;
     for (size_t r = 0; r < TILE_ROWS; r++) {
         size_t row = place->row + (r < place->n_rows ? r : place->n_rows - 1);
         const uint8_t *blocks = (const uint8_t *)job->weights + row * job->row_bytes + skip;
-        (fast ? unpack_fast[job->format] : format->unpack)(blocks, place->n, &tile->rows[r]);
+        unpack_fast[job->format](blocks, place->n, &tile->rows[r]);
     }
-    int add = fast && format->max <= 127 ? 0 : place->offset;
+    int add = format->max <= 127 ? 0 : place->offset;
     for (size_t i = 0; i < place->n; i += 32)
         tile_interleave(tile, offsetof(struct unpacked, codes) + i, tile->codes + i * TILE_ROWS, add);
     if (format->class == UNPACK_S256) {

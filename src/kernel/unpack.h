@@ -1,7 +1,7 @@
 /* unpack.h - every block format as one of a few canonical forms: int8 codes and their scales.
  *
  * A format is one row of unpack_table. The scalar matrix product reads the canonical forms and nothing else; the
- * others use them for every format that has no faster way of its own. Pieces are 256 consecutive elements of a row,
+ * others make them in their own way (unpack_codes.inc.h). Pieces are 256 consecutive elements of a row,
  * the last of a row may be shorter (for formats with blocks of less than 256).
  */
 #ifndef STILE_KERNEL_UNPACK_H

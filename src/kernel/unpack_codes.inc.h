@@ -1,4 +1,4 @@
-/* unpack_codes.inc.h - the codes and scales of the common formats in the vector words of i8_<isa>.h.
+/* unpack_codes.inc.h - the codes and scales of block formats in the vector words of i8_<isa>.h.
  *
  * codes_x(block) are the 32 codes of a block, codes_x(block, j) the j-th 32 of a super-block, as the loops want them:
  * code + offset, or signed where unpack_table has max > 127. scales_x gives the 16 sub-scales (and minimums).
@@ -8,11 +8,6 @@
 #include "kernel/unpack.h"
 
 static const int8_t e2m1_x2_up[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0}; /* + 12 */
-
-I8_INLINE i8x32 codes_plain(const uint8_t *codes)
-{
-    return i8x32_load(codes);
-}
 
 I8_INLINE i8x32 codes_q4_0(const uint8_t *block)
 {
@@ -87,11 +82,6 @@ I8_INLINE i8x32 codes_q6_k(const uint8_t *block, int j)
 I8_INLINE i8x32 codes_iq4_xs(const uint8_t *block, int j)
 {
     return i8x32_lookup(i8x32_nibbles(block + 8 + 16 * j), smallfloat_iq4_nl);
-}
-
-I8_INLINE i8x32 codes_super_plain(const uint8_t *codes, int j)
-{
-    return i8x32_load(codes + 32 * j);
 }
 
 /* ---- scales ------------------------------------------------------------------------------------ */
@@ -176,11 +166,9 @@ I8_INLINE void scales_q6_k(const uint8_t *block, i16x16 *scales, i16x16 *mins)
 
 I8_INLINE void scales_iq4_xs(const uint8_t *block, i16x16 *scales, i16x16 *mins)
 {
-    int16_t scale[16];
-    uint32_t low = load_u32(block + 4), high = load_u16(block + 2);
-    for (int s = 0; s < 16; s++)
-        scale[s] = (int16_t)((int)((low >> 4 * (s / 2) & 15u) | (high >> 2 * (s / 2) & 3u) << 4) - 32);
-    *scales = *mins = i16x16_load(scale);
+    i32x8 low = i32x8_fields_of(load_u32(block + 4), 4, 15);
+    i32x8 high = i32x8_fields_of((uint32_t)load_u16(block + 2) << 4, 2, 3 << 4);
+    *scales = *mins = i16x16_affine(i16x16_doubled(i32x8_add(low, high)), 1, -32);
 }
 
 /* ---- to memory --------------------------------------------------------------------------------- */
@@ -299,11 +287,16 @@ static void unpack_fast_iq4_xs(const uint8_t *p, size_t n, struct unpacked *out)
     unpack_s256(p, out, codes_iq4_xs, scales_iq4_xs, 0);
 }
 
-/* NULL: unpack_table's, whose codes are signed and without offset. */
+#include "kernel/unpack_grid.inc.h"
+
 static void (*const unpack_fast[FORMAT_COUNT])(const uint8_t *, size_t, struct unpacked *) = {
-    [FORMAT_Q4_0] = unpack_fast_q4_0,   [FORMAT_Q4_1] = unpack_fast_q4_1,     [FORMAT_Q5_0] = unpack_fast_q5_0,
-    [FORMAT_Q5_1] = unpack_fast_q5_1,   [FORMAT_Q8_0] = unpack_fast_q8_0,     [FORMAT_IQ4_NL] = unpack_fast_iq4_nl,
-    [FORMAT_MXFP4] = unpack_fast_mxfp4, [FORMAT_NVFP4] = unpack_fast_nvfp4,   [FORMAT_Q2_K] = unpack_fast_q2_k,
-    [FORMAT_Q3_K] = unpack_fast_q3_k,   [FORMAT_Q4_K] = unpack_fast_q4_k,     [FORMAT_Q5_K] = unpack_fast_q5_k,
-    [FORMAT_Q6_K] = unpack_fast_q6_k,   [FORMAT_IQ4_XS] = unpack_fast_iq4_xs,
+    [FORMAT_Q4_0] = unpack_fast_q4_0,     [FORMAT_Q4_1] = unpack_fast_q4_1,     [FORMAT_Q5_0] = unpack_fast_q5_0,
+    [FORMAT_Q5_1] = unpack_fast_q5_1,     [FORMAT_Q8_0] = unpack_fast_q8_0,     [FORMAT_IQ4_NL] = unpack_fast_iq4_nl,
+    [FORMAT_MXFP4] = unpack_fast_mxfp4,   [FORMAT_NVFP4] = unpack_fast_nvfp4,   [FORMAT_Q2_K] = unpack_fast_q2_k,
+    [FORMAT_Q3_K] = unpack_fast_q3_k,     [FORMAT_Q4_K] = unpack_fast_q4_k,     [FORMAT_Q5_K] = unpack_fast_q5_k,
+    [FORMAT_Q6_K] = unpack_fast_q6_k,     [FORMAT_IQ4_XS] = unpack_fast_iq4_xs, [FORMAT_IQ2_XXS] = unpack_fast_iq2_xxs,
+    [FORMAT_IQ2_XS] = unpack_fast_iq2_xs, [FORMAT_IQ2_S] = unpack_fast_iq2_s,   [FORMAT_IQ3_XXS] = unpack_fast_iq3_xxs,
+    [FORMAT_IQ3_S] = unpack_fast_iq3_s,   [FORMAT_IQ1_S] = unpack_fast_iq1_s,   [FORMAT_IQ1_M] = unpack_fast_iq1_m,
+    [FORMAT_TQ1_0] = unpack_fast_tq1_0,   [FORMAT_TQ2_0] = unpack_fast_tq2_0,   [FORMAT_Q1_0] = unpack_fast_q1_0,
+    [FORMAT_Q2_0] = unpack_fast_q2_0,
 };

@@ -1,0 +1,215 @@
+/* i8_grid_neon.h - words for codebooks, ternary codes and bits, with NEON: see i8_grid_x86.h. Empty on machines other
+ * than aarch64.
+ */
+#ifndef STILE_KERNEL_I8_GRID_NEON_H
+#define STILE_KERNEL_I8_GRID_NEON_H
+
+#ifdef __aarch64__
+
+#include "kernel/i8_neon.h"
+
+I8_INLINE i8x32 i8x32_times(i8x32 a, i8x32 b)
+{
+    return (i8x32){vmulq_s8(a.lo, b.lo), vmulq_s8(a.hi, b.hi)};
+}
+
+I8_INLINE int8x16_t i8x16_thirds(int8x16_t v)
+{
+    uint8x16_t second = vcgtq_s8(v, vdupq_n_s8(-43)), third = vcgtq_s8(v, vdupq_n_s8(42));
+    return vabsq_s8(vreinterpretq_s8_u8(vaddq_u8(second, third)));
+}
+
+I8_INLINE i8x32 i8x32_thirds(i8x32 v)
+{
+    return (i8x32){i8x16_thirds(v.lo), i8x16_thirds(v.hi)};
+}
+
+I8_INLINE i8x32 i8x32_twice(const void *p)
+{
+    return (i8x32){vld1q_s8(p), vld1q_s8(p)};
+}
+
+I8_INLINE i8x32 i8x32_join(const void *p, uint32_t four)
+{
+    return (i8x32){vld1q_s8(p), vreinterpretq_s8_u32(vdupq_n_u32(four))};
+}
+
+I8_INLINE int8x16_t i8x16_spread(int32x4_t words, int width)
+{
+    uint32x4_t w = vreinterpretq_u32_s32(words), spread = vdupq_n_u32(0);
+    UNROLL(4)
+    for (int i = 0; i < 4; i++) {
+        uint32x4_t moved = vshlq_u32(w, vdupq_n_s32(i * (8 - width)));
+        spread = vorrq_u32(spread, vandq_u32(moved, vdupq_n_u32(((1u << width) - 1) << 8 * i)));
+    }
+    return vreinterpretq_s8_u32(spread);
+}
+
+I8_INLINE i8x32 i8x32_spread(i32x8 words, int width)
+{
+    return (i8x32){i8x16_spread(words.lo, width), i8x16_spread(words.hi, width)};
+}
+
+I8_INLINE int8x16_t i8x16_rows8(const int8_t *a, const int8_t *b)
+{
+    return vcombine_s8(vld1_s8(a), vld1_s8(b));
+}
+
+I8_INLINE i8x32 i8x32_rows8(const int8_t *rows, const uint16_t *index)
+{
+    return (i8x32){i8x16_rows8(rows + 8 * index[0], rows + 8 * index[1]),
+                   i8x16_rows8(rows + 8 * index[2], rows + 8 * index[3])};
+}
+
+I8_INLINE int8x16_t i8x16_rows4(const int8_t *rows, const uint16_t *index)
+{
+    uint32x4_t v = vdupq_n_u32(load_u32(rows + 4 * index[0]));
+    v = vsetq_lane_u32(load_u32(rows + 4 * index[1]), v, 1);
+    v = vsetq_lane_u32(load_u32(rows + 4 * index[2]), v, 2);
+    return vreinterpretq_s8_u32(vsetq_lane_u32(load_u32(rows + 4 * index[3]), v, 3));
+}
+
+I8_INLINE i8x32 i8x32_rows4(const int8_t *rows, const uint16_t *index)
+{
+    return (i8x32){i8x16_rows4(rows, index), i8x16_rows4(rows, index + 4)};
+}
+
+I8_INLINE void i8x32_store_pairs(void *p, i8x32 first, i8x32 second)
+{
+    int8_t *to = p;
+    vst2q_s8(to, (int8x16x2_t){{first.lo, second.lo}});
+    vst2q_s8(to + 32, (int8x16x2_t){{first.hi, second.hi}});
+}
+
+I8_INLINE i8x32 i8x32_narrow(i16x16 a, i16x16 b)
+{
+    return (i8x32){vcombine_s8(vmovn_s16(a.lo), vmovn_s16(a.hi)), vcombine_s8(vmovn_s16(b.lo), vmovn_s16(b.hi))};
+}
+
+I8_INLINE i32x8 i32x8_widened(uint16x8_t v)
+{
+    return (i32x8){vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(v))), vreinterpretq_s32_u32(vmovl_high_u16(v))};
+}
+
+I8_INLINE i32x8 i32x8_from_u8(const void *p)
+{
+    return i32x8_widened(vmovl_u8(vld1_u8(p)));
+}
+
+I8_INLINE i32x8 i32x8_from_u16(const void *p)
+{
+    return i32x8_widened(vreinterpretq_u16_u8(vld1q_u8(p)));
+}
+
+I8_INLINE void i32x8_load_pairs(const void *p, i32x8 *even, i32x8 *odd)
+{
+    i8x32 a = i8x32_load(p), b = i8x32_load((const int8_t *)p + 32);
+    int32x4_t a0 = vreinterpretq_s32_s8(a.lo), a1 = vreinterpretq_s32_s8(a.hi);
+    int32x4_t b0 = vreinterpretq_s32_s8(b.lo), b1 = vreinterpretq_s32_s8(b.hi);
+    *even = (i32x8){vuzp1q_s32(a0, a1), vuzp1q_s32(b0, b1)};
+    *odd = (i32x8){vuzp2q_s32(a0, a1), vuzp2q_s32(b0, b1)};
+}
+
+I8_INLINE int32x4_t i32x4_fields(int32x4_t v, int32x4_t shifts, int mask)
+{
+    uint32x4_t moved = vshlq_u32(vreinterpretq_u32_s32(v), vnegq_s32(shifts));
+    return vandq_s32(vreinterpretq_s32_u32(moved), vdupq_n_s32(mask));
+}
+
+I8_INLINE i32x8 i32x8_fields(i32x8 v, int shift, int mask)
+{
+    int32x4_t shifts = vdupq_n_s32(shift);
+    return (i32x8){i32x4_fields(v.lo, shifts, mask), i32x4_fields(v.hi, shifts, mask)};
+}
+
+I8_INLINE i8x32 i32x8_bytes(i32x8 v)
+{
+    return (i8x32){vreinterpretq_s8_s32(v.lo), vreinterpretq_s8_s32(v.hi)};
+}
+
+I8_INLINE i32x8 i32x8_fields_of(uint32_t bits, int width, int mask)
+{
+    const int32x4_t firsts = {0, 1, 2, 3};
+    int32x4_t all = vdupq_n_s32((int32_t)bits), shifts = vmulq_n_s32(firsts, width);
+    return (i32x8){i32x4_fields(all, shifts, mask), i32x4_fields(all, vaddq_s32(shifts, vdupq_n_s32(4 * width)), mask)};
+}
+
+I8_INLINE i32x8 i32x8_mask(i32x8 v, int n)
+{
+    int32x4_t bit = vdupq_n_s32(1 << n);
+    return (i32x8){vreinterpretq_s32_u32(vtstq_s32(v.lo, bit)), vreinterpretq_s32_u32(vtstq_s32(v.hi, bit))};
+}
+
+I8_INLINE int16x8_t i16x8_fields(int16x8_t v, int shift, int mask)
+{
+    uint16x8_t moved = vshlq_u16(vreinterpretq_u16_s16(v), vdupq_n_s16((int16_t)-shift));
+    return vandq_s16(vreinterpretq_s16_u16(moved), vdupq_n_s16((int16_t)mask));
+}
+
+I8_INLINE i16x16 i16x16_fields(i16x16 v, int shift, int mask)
+{
+    return (i16x16){i16x8_fields(v.lo, shift, mask), i16x8_fields(v.hi, shift, mask)};
+}
+
+I8_INLINE int16x8_t i16x8_doubled(int32x4_t v)
+{
+    return vreinterpretq_s16_s32(vorrq_s32(v, vshlq_n_s32(v, 16)));
+}
+
+I8_INLINE i16x16 i16x16_doubled(i32x8 v)
+{
+    return (i16x16){i16x8_doubled(v.lo), i16x8_doubled(v.hi)};
+}
+
+I8_INLINE i16x16 i16x16_nibbles(const void *eight)
+{
+    uint8x8_t x = vld1_u8(eight), low = vand_u8(x, vdup_n_u8(15)), high = vshr_n_u8(x, 4);
+    return (i16x16){vreinterpretq_s16_u16(vmovl_u8(vzip1_u8(low, high))),
+                    vreinterpretq_s16_u16(vmovl_u8(vzip2_u8(low, high)))};
+}
+
+I8_INLINE i16x16 i16x16_from_last(i8x32 v)
+{
+    return (i16x16){vmovl_s8(vget_low_s8(v.hi)), vmovl_high_s8(v.hi)};
+}
+
+I8_INLINE i16x16 i16x16_affine(i16x16 v, int factor, int add)
+{
+    int16x8_t all = vdupq_n_s16((int16_t)add);
+    return (i16x16){vmlaq_n_s16(all, v.lo, (int16_t)factor), vmlaq_n_s16(all, v.hi, (int16_t)factor)};
+}
+
+I8_INLINE i16x16 i16x16_negate(i16x16 v, i32x8 mask)
+{
+    int16x8_t lo = vreinterpretq_s16_s32(mask.lo), hi = vreinterpretq_s16_s32(mask.hi);
+    return (i16x16){vsubq_s16(veorq_s16(v.lo, lo), lo), vsubq_s16(veorq_s16(v.hi, hi), hi)};
+}
+
+I8_INLINE i16x16 i16x16_set1(int x)
+{
+    return (i16x16){vdupq_n_s16((int16_t)x), vdupq_n_s16((int16_t)x)};
+}
+
+I8_INLINE f32x8 f32x8_from_halves(const uint16_t h[8])
+{
+    return f32x8_load_f16(h);
+}
+
+I8_INLINE i8x32 i8x32_negate(i8x32 v, uint32_t bits)
+{
+    i8x32 mask = i8x32_bits(bits, 0xff);
+    return (i8x32){vsubq_s8(veorq_s8(v.lo, mask.lo), mask.lo), vsubq_s8(veorq_s8(v.hi, mask.hi), mask.hi)};
+}
+
+I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)
+{
+    return i32x8_add(acc, i8_dot_s(codes, acts));
+}
+
+I8_INLINE i32x8 i8_small_sums(i32x8 acc)
+{
+    return acc;
+}
+
+#endif
+#endif
