@@ -381,6 +381,18 @@ struct stile_probe {
     struct stile_measurement measurements[STILE_PROBE_MAX];
 };
 
+/* Zero in any field means "the default". */
+struct stile_probe_options {
+    double time_s;              /* to take, about; default 15 */
+    const char *disk;           /* the folder, or the file, to read from; default: the folder of the models */
+    const volatile int *cancel; /* when it becomes non-zero, measuring ends */
+    void (*on_progress)(void *user, const char *what, uint32_t i, uint32_t n); /* before the i-th of n; may be NULL */
+    void *user;
+};
+/* Measures the machine with its default number of threads, and less; keeps the result in the cache folder. CANCELLED:
+ * the probe has what was measured so far, and nothing is kept. */
+int stile_probe_measure(struct stile_probe *probe, const struct stile_probe_options *options,
+                        struct stile_error *error);
 /* What was kept; probe->time is 0 when there is nothing. */
 void stile_probe_known(struct stile_probe *probe);
 /* NULL when that was not measured; `format` may be NULL. */

@@ -1,6 +1,7 @@
 /* The protocol on a tiny model, records there and back, comparisons of made-up records. */
 #include "lab/bench.h"
 #include "lab/compare.h"
+#include "lab/limit.h"
 #include "lab/record.h"
 #include "lab/table.h"
 
@@ -154,6 +155,39 @@ static void costs_are_the_program_s(void **state)
     stile_session_free(session);
     stile_model_close(model);
     json_decref(seen.records);
+}
+
+/* 8 million multiplications with weights: 6 in Q4_K at 3 M/s, 2 in Q8_0 at 1 M/s. */
+static void the_arithmetic_s_limit(void **state)
+{
+    (void)state;
+    struct stile_profile_entry entries[] = {
+        {.kind = "matmul", .name = "a", .format = "Q4_K", .cost.macs = 6000000},
+        {.kind = "attention", .name = "", .format = "", .cost.macs = 5000000}, /* has no weights */
+        {.kind = "norm", .name = "n", .format = "F32"},                        /* does not multiply */
+        {.kind = "matmul", .name = "b", .format = "Q8_0", .cost.macs = 2000000},
+    };
+    struct stile_probe *probe = calloc(1, sizeof *probe);
+    strcpy(probe->isa, "scalar");
+    snprintf(probe->commit, sizeof probe->commit, "%s", stile_commit());
+    probe->n = 2;
+    probe->measurements[0] =
+        (struct stile_measurement){.quantity = STILE_MATMUL, .n_threads = 2, .format = "Q4_K", .best = 3e6};
+    probe->measurements[1] =
+        (struct stile_measurement){.quantity = STILE_MATMUL, .n_threads = 2, .format = "Q8_0", .best = 1e6};
+    double macs = 0, time_s = 0;
+    limit_arithmetic(probe, 2, "scalar", entries, 4, &macs, &time_s);
+    near(macs, 8e6, 0);
+    near(time_s, 4, 1e-12);
+    for (int i = 0; i < 4; i++) {
+        macs = time_s = 0;
+        if (i == 1) probe->n = 1; /* Q8_0 is not known */
+        if (i == 2) probe->n = 2, strcpy(probe->commit, "another");
+        if (i == 3) snprintf(probe->commit, sizeof probe->commit, "%s", stile_commit());
+        limit_arithmetic(probe, i == 0 ? 1 : 2, i == 3 ? "avx2" : "scalar", entries, 4, &macs, &time_s);
+        if (!(time_s < 0)) fail_msg("case %d: %g s", i, time_s);
+    }
+    free(probe);
 }
 
 static void models_take_turns(void **state)
@@ -382,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination_is_measured),
         cmocka_unit_test(costs_are_the_program_s),
+        cmocka_unit_test(the_arithmetic_s_limit),
         cmocka_unit_test(models_take_turns),
         cmocka_unit_test(stopping_keeps_what_there_is),
         cmocka_unit_test(it_stops_when_it_knows_enough),

@@ -493,12 +493,12 @@ static void a_damaged_probe_is_none(void **state)
         "[]",
         "7",
         "{}",
-        "{\"version\": 2, \"time\": 5, \"measurements\": []}",
-        "{\"version\": 1, \"time\": -5, \"measurements\": []}",
-        "{\"version\": 1, \"time\": 1e30, \"measurements\": []}",
-        "{\"version\": 1, \"time\": 5, \"measurements\": [{}]}",
-        "{\"version\": 1, \"time\": 5, \"measurements\": [{\"quantity\": \"x\"}]}",
-#define MEASURED(rest) "{\"version\": 1, \"time\": 5, \"measurements\": [{\"quantity\": \"matmul\", " rest "}]}"
+        "{\"version\": 2, \"unix_time_s\": 5, \"measurements\": []}",
+        "{\"version\": 1, \"unix_time_s\": -5, \"measurements\": []}",
+        "{\"version\": 1, \"unix_time_s\": 1e30, \"measurements\": []}",
+        "{\"version\": 1, \"unix_time_s\": 5, \"measurements\": [{}]}",
+        "{\"version\": 1, \"unix_time_s\": 5, \"measurements\": [{\"quantity\": \"x\"}]}",
+#define MEASURED(rest) "{\"version\": 1, \"unix_time_s\": 5, \"measurements\": [{\"quantity\": \"matmul\", " rest "}]}"
         MEASURED("\"threads\": 2"),
         MEASURED("\"macs_per_s_samples\": [1]"),
         MEASURED("\"threads\": 2000, \"macs_per_s_samples\": [1]"),

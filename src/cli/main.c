@@ -36,6 +36,15 @@ const struct command command_table[] = {
      "\n\n"
      "Ctrl-C ends it with what was measured so far.",
      0, OPTIONS_ARGUMENTS_MAX, command_bench},
+    {"probe", FOR_PROBE, "[--thorough] [--disk PATH] [--cached] [--json]", "measure what this machine can do",
+     "Measures how fast memory is read, written and copied, with one thread and with more, in small and in large "
+     "pages; "
+     "how long a load takes from each cache; how fast the kernels multiply; and how fast files are read where the "
+     "models "
+     "are. Takes about 20 seconds. The result is kept in the cache folder: 'stile bench' shows shares of it, and "
+     "'stile run' says what share of the read bandwidth a reply used.\n\n"
+     "Ctrl-C ends it; what was measured until then is shown, but not kept.",
+     0, 0, command_probe},
     {"help", FOR_HELP, "[COMMAND]", "explain a command", "Explains a command and its options.", 0, 1, command_help},
     {NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -47,7 +47,7 @@ const struct option option_table[] = {
      "kernels to use: scalar, avx2, avx512, neon or dotprod; all give the same bits", FOR_RUN | FOR_BENCH, AT(isa)},
     {"logits-hash", 0, OPTION_FLAG, NULL, 0, 0, "", "print a hash of all logits: equal hashes, equal arithmetic",
      FOR_RUN, AT(logits_hash)},
-    {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print one JSON object", FOR_RUN | FOR_INFO, AT(json)},
+    {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print one JSON object", FOR_RUN | FOR_INFO | FOR_PROBE, AT(json)},
     {"tensors", 0, OPTION_FLAG, NULL, 0, 0, "", "list the tensors too", FOR_INFO, AT(tensors)},
     {"ids", 0, OPTION_FLAG, NULL, 0, 0, "", "print only the ids, on one line", FOR_TOKENIZE, AT(ids)},
     {"man", 0, OPTION_FLAG, NULL, 0, 0, "", NULL, FOR_HELP, AT(man)},
@@ -86,6 +86,13 @@ const struct option option_table[] = {
      AT(jsonl)},
     {"csv", 0, OPTION_FLAG, NULL, 0, 0, "", "print comma-separated values", FOR_BENCH, AT(csv)},
     {"md", 0, OPTION_FLAG, NULL, 0, 0, "", "print a Markdown table", FOR_BENCH, AT(markdown)},
+    {"thorough", 0, OPTION_FLAG, NULL, 0, 0, "", "take more samples, for about a minute and a half", FOR_PROBE,
+     AT(thorough)},
+    {"disk", 0, OPTION_FILE, "PATH", 0, 0, "the folder of the models",
+     "measure reading in this folder, of a file that is written for it and removed, or of this file", FOR_PROBE,
+     AT(disk)},
+    {"cached", 0, OPTION_FLAG, NULL, 0, 0, "", "measure nothing, show what was measured last", FOR_PROBE, AT(cached)},
+    {"time", 0, OPTION_NUMBER, "S", 0.01, 3600, "", NULL, FOR_PROBE, AT(probe_s)}, /* for tests */
     {"help", 'h', OPTION_FLAG, NULL, 0, 0, "", "say what the command does", FOR_ALL, AT(help)},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL, 0, 0},
 };

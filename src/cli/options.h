@@ -39,6 +39,10 @@ struct options {
     double spread, time_s;
     bool start, cold, jsonl, csv, markdown, compare, shapes;
     const char *profile, *shape, *format, *out;
+    /* probe */
+    bool thorough, cached;
+    const char *disk;
+    double probe_s;
 };
 
 enum option_type {
@@ -52,7 +56,7 @@ enum option_type {
     OPTION_LIST,    /* struct option_list: whole numbers in min .. max, separated by commas */
 };
 
-enum { FOR_RUN = 1, FOR_INFO = 2, FOR_TOKENIZE = 4, FOR_HELP = 8, FOR_BENCH = 16, FOR_ALL = 31 };
+enum { FOR_RUN = 1, FOR_INFO = 2, FOR_TOKENIZE = 4, FOR_HELP = 8, FOR_BENCH = 16, FOR_PROBE = 32, FOR_ALL = 63 };
 
 struct option {
     const char *name; /* without the dashes */

@@ -114,9 +114,9 @@ void limit_arithmetic(const struct stile_probe *probe, uint32_t n_threads, const
         const struct stile_measurement *rate =
             same ? stile_probe_find(probe, STILE_MATMUL, n_threads, 0, entry->format) : NULL;
         *macs += (double)entry->cost.macs;
-        if (!rate || rate->median <= 0)
+        if (!rate || rate->best <= 0)
             *time_s = -1;
         else if (*time_s >= 0)
-            *time_s += (double)entry->cost.macs / rate->median;
+            *time_s += (double)entry->cost.macs / rate->best;
     }
 }

@@ -17,7 +17,7 @@ double limit_read_rate(struct limit *limit, uint32_t n_threads);
 double limit_cpu_s(const struct limit *limit);
 
 /* Adds the weights' multiplications of these operations to *macs, and to *time_s the time that the kernels alone need
- * for them, at the rates that were probed; *time_s becomes negative where one of the rates is not known. */
+ * for them, at the best rates that were probed; *time_s becomes negative where one of the rates is not known. */
 void limit_arithmetic(const struct stile_probe *probe, uint32_t n_threads, const char *isa,
                       const struct stile_profile_entry *entries, size_t n, double *macs, double *time_s);
 

@@ -68,7 +68,7 @@ static json_t *probe_json(const struct stile_probe *probe)
         json_array_append_new(measurements, measurement_json(&probe->measurements[i]));
     bool known = probe->large_pages_share >= 0;
     json_t *path = json_string(probe->disk_path); /* NULL when it is not UTF-8 */
-    return json_pack("{s:i, s:I, s:f, s:s, s:s, s:o, s:o, s:s, s:s, s:o}", "version", (int)PROBE_VERSION, "time",
+    return json_pack("{s:i, s:I, s:f, s:s, s:s, s:o, s:o, s:s, s:s, s:o}", "version", (int)PROBE_VERSION, "unix_time_s",
                      (json_int_t)probe->time, "duration_s", probe->duration_s, "commit", probe->commit, "isa",
                      probe->isa, "large_pages_share", known ? json_real(probe->large_pages_share) : json_null(),
                      "disk_path", path ? path : json_null(), "disk_kind", probe->disk_kind, "disk_note",
@@ -133,7 +133,7 @@ static bool read_probe(const json_t *object, struct stile_probe *probe)
     uint64_t time;
     const json_t *measurements = json_object_get(object, "measurements");
     if (json_integer_value(json_object_get(object, "version")) != PROBE_VERSION) return false;
-    if (!get_count(object, "time", INT64_MAX / 2, &time) || time == 0) return false;
+    if (!get_count(object, "unix_time_s", INT64_MAX / 2, &time) || time == 0) return false;
     if (json_array_size(measurements) > STILE_PROBE_MAX) return false;
     for (size_t i = 0; i < json_array_size(measurements); i++)
         if (!read_measurement(json_array_get(measurements, i), &probe->measurements[probe->n++])) return false;

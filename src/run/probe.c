@@ -1,0 +1,383 @@
+/* probe.c - measures the machine: which quantities, at what settings, for how long each. How: plan/machine_measure.h,
+ * and the engine's own kernels.
+ */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/paths.h"
+#include "base/threads.h"
+#include "format/encode.h"
+#include "kernel/kernel.h"
+#include "plan/machine_measure.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LARGE_PAGE_BYTES = 2 << 20, SMALL_PAGE_BYTES = 4096, LATENCY_BYTES_MAX = 256 << 20, COUNTS_MAX = 16 };
+
+/* ---- what is measured ----------------------------------------------------------------------- */
+
+static const enum stile_quantity memory_quantities[] = {STILE_MEMORY_READ, STILE_MEMORY_WRITE, STILE_MEMORY_COPY};
+static const size_t page_kinds[] = {SMALL_PAGE_BYTES, LARGE_PAGE_BYTES};
+
+/* From the inner cache to memory. */
+static const size_t latency_bytes[] = {16 << 10, 64 << 10, 256 << 10, 1 << 20,
+                                       4 << 20,  16 << 20, 64 << 20,  LATENCY_BYTES_MAX};
+
+static const enum format formats[] = {FORMAT_F32,  FORMAT_F16,    FORMAT_BF16,  FORMAT_Q8_0, FORMAT_Q4_0,
+                                      FORMAT_Q4_1, FORMAT_Q2_K,   FORMAT_Q3_K,  FORMAT_Q4_K, FORMAT_Q5_K,
+                                      FORMAT_Q6_K, FORMAT_IQ4_NL, FORMAT_MXFP4, FORMAT_NVFP4};
+
+/* Every block with every number of reads in flight; through the page cache the first of these alone. */
+static const struct {
+    enum stile_quantity quantity;
+    size_t block_bytes;
+} disk_reads[] = {
+    {STILE_DISK_SEQUENTIAL, 1 << 20}, {STILE_DISK_SEQUENTIAL, 4 << 20}, {STILE_DISK_RANDOM, 4 << 10},
+    {STILE_DISK_RANDOM, 64 << 10},    {STILE_DISK_RANDOM, 1 << 20},     {STILE_DISK_RANDOM, 4 << 20},
+    {STILE_DISK_BUFFERED, 1 << 20},
+};
+static const int in_flight[] = {1, 8, 32};
+
+enum {
+    N_MEMORY = sizeof memory_quantities / sizeof *memory_quantities,
+    N_PAGES = sizeof page_kinds / sizeof *page_kinds,
+    N_LATENCIES = sizeof latency_bytes / sizeof *latency_bytes,
+    N_FORMATS = sizeof formats / sizeof *formats,
+    N_DISK = sizeof disk_reads / sizeof *disk_reads,
+    N_IN_FLIGHT = sizeof in_flight / sizeof *in_flight,
+    N_DISK_ALL = (N_DISK - 1) * N_IN_FLIGHT + 1,
+};
+
+/* Shares of the time. The rest goes into getting and filling memory. */
+static const double memory_share = 0.2, latency_share = 0.07, matmul_share = 0.25, write_share = 0.1, disk_share = 0.25;
+
+/* ---- sampling ------------------------------------------------------------------------------- */
+
+struct work {
+    const struct stile_probe_options *options;
+    struct machine *machine;
+    struct stile_probe *probe;
+    double time_s;
+    uint32_t n_samples; /* of each measurement */
+    uint32_t i, n;      /* of all samples, for the progress */
+    int counts[COUNTS_MAX], n_counts;
+};
+
+static bool cancelled(const struct work *work)
+{
+    return work->options->cancel && *work->options->cancel;
+}
+
+static void say(struct work *work, const char *what)
+{
+    if (work->options->on_progress) work->options->on_progress(work->options->user, what, work->i, work->n);
+}
+
+/* The entry for what m measures, made where it is missing; NULL when there is no room. */
+static struct stile_measurement *entry_for(struct stile_probe *probe, const struct stile_measurement *m)
+{
+    for (uint32_t i = 0; i < probe->n; i++) {
+        struct stile_measurement *known = &probe->measurements[i];
+        if (known->quantity == m->quantity && known->n_threads == m->n_threads && known->size_bytes == m->size_bytes &&
+            strcmp(known->format, m->format) == 0)
+            return known;
+    }
+    if (probe->n == STILE_PROBE_MAX) return NULL;
+    probe->measurements[probe->n] = *m;
+    return &probe->measurements[probe->n++];
+}
+
+/* Takes one sample of m; share of the whole time is for all samples of it. Settings that can be measured side by side
+ * take turns, so that what disturbs for a second costs each of them one sample and none of them all. */
+static void sample(struct work *work, const char *what, struct stile_measurement m, double share,
+                   double (*pass)(void *subject, const struct stile_measurement *m, uint64_t time_ns), void *subject)
+{
+    if (cancelled(work)) return;
+    work->i++;
+    say(work, what);
+    double value = pass(subject, &m, (uint64_t)(1e9 * work->time_s * share / work->n_samples));
+    struct stile_measurement *entry = value > 0 && !cancelled(work) ? entry_for(work->probe, &m) : NULL;
+    if (!entry || entry->n_samples == STILE_PROBE_SAMPLES_MAX) return;
+    entry->samples[entry->n_samples++] = value;
+    machine_summarize(entry);
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+struct memory_subject {
+    struct machine_area area;
+    struct threads *threads;
+};
+
+static double memory_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
+{
+    const struct memory_subject *subject = argument;
+    if (m->quantity == STILE_LATENCY) return machine_latency_pass(&subject->area, time_ns);
+    return machine_area_pass(&subject->area, subject->threads, m->quantity, time_ns);
+}
+
+/* Touching memory takes time as well: no more than about a quarter of it at 1 GB/s. */
+static size_t affordable(const struct work *work, size_t size_bytes)
+{
+    double most_bytes = work->time_s * (256 << 20);
+    return (double)size_bytes > most_bytes ? (size_t)most_bytes : size_bytes;
+}
+
+static int measure_memory(struct work *work, int n_threads, size_t page_bytes, struct stile_error *error)
+{
+    char what[64];
+    struct memory_subject subject = {.threads = NULL};
+    size_t size_bytes = affordable(work, machine_area_bytes(work->machine, n_threads));
+    snprintf(what, sizeof what, "memory, %d thread%s", n_threads, n_threads > 1 ? "s" : "");
+    say(work, what);
+    int failed = threads_create(&subject.threads, n_threads, error);
+    if (failed) return failed;
+    bool large = page_bytes > SMALL_PAGE_BYTES;
+    if (machine_area_create(&subject.area, subject.threads, size_bytes, large)) {
+        if (large && work->probe->large_pages_share < 0)
+            work->probe->large_pages_share = machine_area_large(&subject.area, "/proc/self/smaps");
+        for (uint32_t i = 0; i < N_MEMORY * work->n_samples; i++) {
+            const struct stile_measurement m = {.quantity = memory_quantities[i % N_MEMORY],
+                                                .n_threads = (uint32_t)n_threads,
+                                                .size_bytes = page_bytes};
+            sample(work, what, m, memory_share / (work->n_counts * N_PAGES * N_MEMORY), memory_pass, &subject);
+        }
+    }
+    machine_area_free(&subject.area);
+    threads_free(subject.threads);
+    return 0;
+}
+
+static int measure_latency(struct work *work, struct stile_error *error)
+{
+    struct memory_subject subject = {.threads = NULL};
+    uint64_t most_bytes = affordable(work, LATENCY_BYTES_MAX);
+    if (most_bytes > work->machine->memory.available_bytes / 8) most_bytes = work->machine->memory.available_bytes / 8;
+    int failed = threads_create(&subject.threads, 1, error);
+    if (failed) return failed;
+    if (machine_area_create(&subject.area, subject.threads, (size_t)most_bytes, true)) {
+        for (int i = 0; i < N_LATENCIES && latency_bytes[i] <= subject.area.size_bytes; i++) {
+            const struct stile_measurement m = {
+                .quantity = STILE_LATENCY, .n_threads = 1, .size_bytes = latency_bytes[i]};
+            say(work, "latency");
+            if (!cancelled(work)) machine_latency_prepare(&subject.area, latency_bytes[i]);
+            for (uint32_t k = 0; k < work->n_samples; k++)
+                sample(work, "latency", m, latency_share / N_LATENCIES, memory_pass, &subject);
+        }
+    }
+    machine_area_free(&subject.area);
+    threads_free(subject.threads);
+    return 0;
+}
+
+/* ---- kernels -------------------------------------------------------------------------------- */
+
+/* The shape of a prefill: all rows of a thread stay in its cache while the tokens go by. */
+enum { K = 2048, ROWS = 128, TOKENS = 128 };
+
+struct matmul_subject {
+    const struct kernel_table *table;
+    struct threads *threads;
+    struct kernel_matmul job;
+    size_t n_rows, scratch_bytes;
+    char *scratch; /* scratch_bytes for each thread */
+};
+
+static void matmul_share_of(void *argument, int i, int n)
+{
+    struct matmul_subject *subject = argument;
+    size_t begin, end;
+    threads_split(subject->n_rows, ROWS, i, n, &begin, &end);
+    if (begin < end)
+        subject->table->matmul(&subject->job, begin, end, subject->scratch + (size_t)i * subject->scratch_bytes);
+}
+
+static double matmul_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
+{
+    struct matmul_subject *subject = argument;
+    uint64_t begin_ns = clock_ns(), spent_ns, n = 0;
+    (void)m;
+    do {
+        threads_run(subject->threads, matmul_share_of, subject);
+        spent_ns = clock_ns() - begin_ns;
+        n++;
+    } while (spent_ns + spent_ns / n / 2 < time_ns);
+    return (double)n * (double)subject->n_rows * K * TOKENS * 1e9 / (double)(spent_ns + 1);
+}
+
+static size_t align_up(size_t n)
+{
+    return (n + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
+}
+
+/* Numbers like those of a model: the time of some instructions depends on them. */
+static void fill_numbers(float *x, size_t n, uint64_t state)
+{
+    for (size_t i = 0; i < n; i++) {
+        state = state * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
+        x[i] = (float)(int32_t)(state >> 32) / 2147483648.0f;
+    }
+}
+
+/* One sample of one format. */
+static int measure_matmul(struct work *work, enum format format, struct threads *threads, struct stile_error *error)
+{
+    char what[64];
+    uint64_t row_bytes;
+    size_t n_threads = (size_t)threads_count(threads), n_rows = n_threads * ROWS;
+    enum kernel_act act = kernel_act_of(format);
+    size_t act_bytes = kernel_act_bytes(act, K), scratch_bytes = align_up(kernel_scratch_bytes(K));
+    float x[K];
+    if (!format_row_bytes(format, K, &row_bytes)) return 0;
+    char *weights = aligned_alloc(KERNEL_ALIGNMENT, align_up(n_rows * (size_t)row_bytes));
+    char *acts = aligned_alloc(KERNEL_ALIGNMENT, align_up(TOKENS * act_bytes));
+    char *scratch = aligned_alloc(KERNEL_ALIGNMENT, n_threads * scratch_bytes);
+    float *out = calloc(TOKENS * n_rows, sizeof *out);
+    int failed = weights && acts && scratch && out ? 0 : error_memory(error, n_rows * (size_t)row_bytes, "a probe");
+    if (!failed) {
+        struct matmul_subject subject = {kernel_select(NULL), threads, {0}, n_rows, scratch_bytes, scratch};
+        fill_numbers(x, K, 1);
+        format_encode(format, x, K, NULL, weights);
+        for (size_t i = 1; i < n_rows; i++)
+            memcpy(weights + i * row_bytes, weights, row_bytes);
+        for (size_t t = 0; t < TOKENS; t++) {
+            fill_numbers(x, K, 2 + t);
+            subject.table->quantize(act, x, K, acts + t * act_bytes);
+        }
+        subject.job = (struct kernel_matmul){.format = format,
+                                             .weights = weights,
+                                             .row_bytes = (size_t)row_bytes,
+                                             .k = K,
+                                             .scale = 1,
+                                             .acts = acts,
+                                             .act_stride_bytes = act_bytes,
+                                             .n_tokens = TOKENS,
+                                             .out = out,
+                                             .out_stride = n_rows};
+        struct stile_measurement m = {.quantity = STILE_MATMUL, .n_threads = (uint32_t)n_threads};
+        snprintf(m.format, sizeof m.format, "%s", format_info(format)->name);
+        snprintf(what, sizeof what, "kernels, %s, %zu thread%s", m.format, n_threads, n_threads > 1 ? "s" : "");
+        sample(work, what, m, matmul_share / (2 * N_FORMATS), matmul_pass, &subject);
+    }
+    free(weights);
+    free(acts);
+    free(scratch);
+    free(out);
+    return failed;
+}
+
+static int measure_kernels(struct work *work, struct stile_error *error)
+{
+    struct threads *pools[2] = {NULL, NULL}; /* one thread, and all of them */
+    int n_all = work->counts[work->n_counts - 1];
+    int failed = threads_create(&pools[0], 1, error);
+    if (!failed && n_all > 1) failed = threads_create(&pools[1], n_all, error);
+    for (uint32_t i = 0; i < work->n_samples; i++)
+        for (int p = 0; p < 2 && pools[p]; p++)
+            for (int f = 0; f < N_FORMATS && !failed && !cancelled(work); f++)
+                failed = measure_matmul(work, formats[f], pools[p], error);
+    threads_free(pools[0]);
+    threads_free(pools[1]);
+    return failed;
+}
+
+/* ---- disk ----------------------------------------------------------------------------------- */
+
+struct disk_subject {
+    struct machine_disk disk;
+    struct threads *threads;
+};
+
+static double disk_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
+{
+    const struct disk_subject *subject = argument;
+    return machine_disk_pass(&subject->disk, subject->threads, m->quantity, (size_t)m->size_bytes, time_ns);
+}
+
+/* The folder of the models, or the first above it that exists. */
+static void default_folder(char path[PATH_MAX])
+{
+    if (path_cache(path, PATH_MAX, "models", NULL) != STILE_OK) snprintf(path, PATH_MAX, "/");
+    while (access(path, F_OK) != 0) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path) break;
+        *slash = '\0';
+    }
+}
+
+static int measure_disk(struct work *work, struct stile_error *error)
+{
+    char folder[PATH_MAX];
+    const char *path = work->options->disk;
+    struct disk_subject subject;
+    int failed = 0;
+    if (!path) default_folder(folder), path = folder;
+    say(work, "disk, writing a file to read");
+    uint64_t size_bytes_max = (uint64_t)(work->time_s * (64 << 20)), least_bytes = 8 << 20;
+    if (size_bytes_max < least_bytes) size_bytes_max = least_bytes;
+    if (!machine_disk_open(&subject.disk, path, size_bytes_max, (uint64_t)(1e9 * work->time_s * write_share),
+                           work->options->cancel, work->probe))
+        return 0; /* the reason is in the probe */
+    for (uint32_t i = 0; i < N_IN_FLIGHT * work->n_samples && !failed && !cancelled(work); i++) {
+        int n = in_flight[i % N_IN_FLIGHT];
+        failed = threads_create(&subject.threads, n, error);
+        for (int k = 0; k < N_DISK && !failed; k++) {
+            const struct stile_measurement m = {
+                .quantity = disk_reads[k].quantity, .n_threads = (uint32_t)n, .size_bytes = disk_reads[k].block_bytes};
+            if (m.quantity == STILE_DISK_BUFFERED && n > 1) continue;
+            if ((uint64_t)n * m.size_bytes > work->machine->memory.available_bytes / 8) continue;
+            sample(work, "disk", m, disk_share / N_DISK_ALL, disk_pass, &subject);
+        }
+        if (!failed) threads_free(subject.threads);
+    }
+    machine_disk_close(&subject.disk);
+    return failed;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static int measure_all(struct work *work, struct stile_error *error)
+{
+    int failed = 0;
+    for (int i = 0; i < work->n_counts; i++)
+        for (int p = 0; p < N_PAGES && !failed && !cancelled(work); p++)
+            failed = measure_memory(work, work->counts[i], page_kinds[p], error);
+    if (!failed && !cancelled(work)) failed = measure_latency(work, error);
+    if (!failed && !cancelled(work)) failed = measure_kernels(work, error);
+    if (!failed && !cancelled(work)) failed = measure_disk(work, error);
+    if (!failed && cancelled(work)) failed = error_set(error, STILE_ERROR_CANCELLED, "stopped");
+    return failed;
+}
+
+int stile_probe_measure(struct stile_probe *probe, const struct stile_probe_options *options, struct stile_error *error)
+{
+    static const struct stile_probe_options defaults = {.time_s = 0};
+    struct machine *machine = malloc(sizeof *machine);
+    int n_threads = threads_default_count();
+    memset(probe, 0, sizeof *probe);
+    struct work work = {.options = options ? options : &defaults, .machine = machine, .probe = probe};
+    if (!machine) return error_memory(error, sizeof *machine, "a probe");
+    work.time_s = work.options->time_s > 0 ? work.options->time_s : 15;
+    work.n_samples = work.time_s < 5 ? 3 : work.time_s < 40 ? 7 : 15;
+    for (int n = 1; n < n_threads; n *= 2)
+        work.counts[work.n_counts++] = n;
+    work.counts[work.n_counts++] = n_threads;
+    work.n = (uint32_t)(work.n_counts * N_PAGES * N_MEMORY + N_LATENCIES + (n_threads > 1 ? 2 : 1) * N_FORMATS);
+    work.n = (work.n + N_DISK_ALL) * work.n_samples;
+    uint64_t begin_ns = clock_ns();
+    probe->time = (int64_t)time(NULL);
+    probe->large_pages_share = -1;
+    snprintf(probe->commit, sizeof probe->commit, "%s", stile_commit());
+    snprintf(probe->isa, sizeof probe->isa, "%s", kernel_select(NULL)->isa);
+    int failed = machine_describe(machine, n_threads, false, error);
+    if (!failed) failed = measure_all(&work, error);
+    probe->duration_s = (double)(clock_ns() - begin_ns) / 1e9;
+    /* a result that cannot be kept is still a result */
+    if (!failed) machine_keep_probe(machine, probe, NULL);
+    free(machine);
+    return failed;
+}
