@@ -1,6 +1,9 @@
 /* The pool of threads: everyone runs, barriers hold, with fewer and with more threads than processors; the split. */
 #include "base/threads.h"
 
+#ifdef __linux__
+#include <sched.h>
+#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -26,7 +29,11 @@
 #define SANITIZED 0
 #endif
 
-enum { COUNT_MAX = 16 };
+enum { COUNT_MAX = THREADS_MAX };
+
+/* Few, some, and many more than there are processors. */
+static const int counts[] = {1, 2, 3, 4, 5, 7, 8, 12, 16, 33, 64, 100, THREADS_MAX};
+enum { N_COUNTS = sizeof counts / sizeof counts[0] };
 
 static struct threads *create(int n)
 {
@@ -59,8 +66,8 @@ static void count_run(void *arg, int i, int n)
 static void every_thread_runs_once_per_run(void **state)
 {
     (void)state;
-    for (int n = 1; n <= COUNT_MAX; n++) {
-        const int n_runs = n <= 2 ? 2000 : 60;
+    for (size_t c = 0; c < N_COUNTS; c++) {
+        const int n = counts[c], n_runs = n <= 2 ? 2000 : n <= 16 ? 60 : 10;
         struct shared shared = {.threads = create(n), .n = n};
         for (int run = 1; run <= n_runs; run++) {
             threads_run(shared.threads, count_run, &shared);
@@ -89,8 +96,9 @@ static void step_and_look(void *arg, int i, int n)
 static void barriers_hold(void **state)
 {
     (void)state;
-    for (int n = 1; n <= COUNT_MAX; n++) {
-        struct shared shared = {.threads = create(n), .n = n, .n_barriers = n <= 2 ? 300 : 20};
+    for (size_t c = 0; c < N_COUNTS; c++) {
+        const int n = counts[c];
+        struct shared shared = {.threads = create(n), .n = n, .n_barriers = n <= 2 ? 300 : n <= 16 ? 20 : 3};
         for (int run = 0; run < 10; run++) {
             memset(shared.value, 0, sizeof shared.value);
             threads_run(shared.threads, step_and_look, &shared);
@@ -118,16 +126,17 @@ static void come_late(void *arg, int i, int n)
 static void sleepers_wake_up(void **state)
 {
     (void)state;
-    static const int counts[] = {2, 3, COUNT_MAX};
-    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-        struct shared shared = {.threads = create(counts[c]), .n = counts[c], .n_barriers = 60};
+    static const int late[] = {2, 3, 16};
+    for (size_t c = 0; c < sizeof late / sizeof late[0]; c++) {
+        const int n = late[c];
+        struct shared shared = {.threads = create(n), .n = n, .n_barriers = 60};
         threads_run(shared.threads, come_late, &shared);
-        for (int i = 0; i < counts[c]; i++)
+        for (int i = 0; i < n; i++)
             assert_int_equal(shared.wrong[i], 0);
         /* and between runs, when all workers wait for work */
         nanosleep(&(struct timespec){.tv_nsec = 2000000L}, NULL);
         threads_run(shared.threads, count_run, &shared);
-        for (int i = 0; i < counts[c]; i++)
+        for (int i = 0; i < n; i++)
             assert_int_equal(shared.n_runs[i], 1);
         threads_free(shared.threads);
     }
@@ -147,6 +156,41 @@ static void idle_threads_do_not_burn(void **state)
     assert_true(burnt_s < 0.1);
     threads_free(threads);
 }
+
+#ifdef __linux__
+/* Somebody else may take a core: two threads then share one. A thread that waits must not keep the other from running. */
+static void sharing_a_core_is_not_waiting(void **state)
+{
+    (void)state;
+    cpu_set_t before, one;
+    enum { N_RUNS = 500 };
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    if (CPU_COUNT(&before) < 2) skip();
+    struct shared shared = {.n = 2};
+    double best_s = 1e9;
+    for (int i = 0; i < 5; i++) {
+        threads_default_count(); /* looks at the processors while there are two */
+        int first = 0;
+        while (!CPU_ISSET((size_t)first, &before))
+            first++;
+        CPU_ZERO(&one);
+        CPU_SET((size_t)first, &one);
+        assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+        shared.threads = create(2);
+        struct timespec begin, end;
+        clock_gettime(CLOCK_MONOTONIC, &begin);
+        for (int run = 0; run < N_RUNS; run++)
+            threads_run(shared.threads, count_run, &shared);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        threads_free(shared.threads);
+        double s = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+        if (s < best_s) best_s = s;
+    }
+    sched_setaffinity(0, sizeof before, &before);
+    assert_int_equal(shared.wrong[0] + shared.wrong[1], 0);
+    assert_true(best_s < N_RUNS * 100e-6); /* two barriers each; waiting out the spinning would take 100 us for each */
+}
+#endif
 
 static void two_pools_do_not_meet(void **state)
 {
@@ -240,6 +284,9 @@ int main(void)
         cmocka_unit_test(barriers_hold),
         cmocka_unit_test(sleepers_wake_up),
         cmocka_unit_test(idle_threads_do_not_burn),
+#ifdef __linux__
+        cmocka_unit_test(sharing_a_core_is_not_waiting),
+#endif
         cmocka_unit_test(two_pools_do_not_meet),
         cmocka_unit_test(count_is_checked),
         cmocka_unit_test(a_start_that_fails_is_an_error),

@@ -6,16 +6,16 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#ifdef __linux__
-#include <sched.h>
-#endif
 
-/* Longer than the gap between two operations or two tokens; short enough not to matter to other processes. */
-enum { SPIN_NS = 100 * 1000 };
+/* How long to wait before sleeping: longer than the gap between two operations or two tokens, short enough not to matter
+ * to other processes. After a little spinning every look is followed by a yield: what we wait for may be a thread that
+ * has to share this core with us, because there are more threads than processors or somebody else took one. */
+enum { SPIN_NS = 3 * 1000, WAIT_NS = 100 * 1000 };
 
 struct worker {
     struct threads *pool;
@@ -25,7 +25,7 @@ struct worker {
 
 struct threads {
     atomic_int n; /* falls when not all could be started */
-    bool spin;    /* false when there are more threads than processors */
+    uint64_t spin_ns;
     bool quit;
     void (*fn)(void *arg, int i, int n);
     void *arg;
@@ -47,15 +47,17 @@ static inline void relax(void)
 #endif
 }
 
-static bool spin_until_changed(const atomic_uint *epoch, unsigned seen)
+static bool changes_soon(const atomic_uint *epoch, unsigned seen, uint64_t spin_ns)
 {
-    uint64_t deadline_ns = clock_ns() + SPIN_NS;
+    uint64_t begin_ns = clock_ns(), spent_ns;
     do {
-        for (int i = 0; i < 64; i++) {
+        for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(epoch, memory_order_acquire) != seen) return true;
             relax();
         }
-    } while (clock_ns() < deadline_ns);
+        spent_ns = clock_ns() - begin_ns;
+        if (spent_ns >= spin_ns) sched_yield();
+    } while (spent_ns < WAIT_NS);
     return false;
 }
 
@@ -73,7 +75,7 @@ void threads_barrier(struct threads *threads)
         }
         return;
     }
-    if (threads->spin && spin_until_changed(&threads->epoch, seen)) return;
+    if (changes_soon(&threads->epoch, seen, threads->spin_ns)) return;
     pthread_mutex_lock(&threads->lock);
     atomic_fetch_add(&threads->n_asleep, 1);
     while (atomic_load(&threads->epoch) == seen)
@@ -176,7 +178,7 @@ int threads_create(struct threads **threads, int n, struct stile_error *error)
     if (!pool) return error_memory(error, sizeof *pool, "a thread pool");
     memset(pool, 0, sizeof *pool);
     pool->n = n;
-    pool->spin = n <= usable_processors();
+    pool->spin_ns = n <= usable_processors() ? SPIN_NS : 0;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->changed, NULL);
     pool->workers = calloc((size_t)n, sizeof *pool->workers);

@@ -1,8 +1,8 @@
 /* threads.h - a pool of persistent threads that run one function together.
  *
- * threads_run calls fn(arg, i, n) on every thread i of n, the caller being thread 0, and returns when all are
- * done. Inside fn, threads_barrier waits until every thread of the pool has reached it. Waiting threads spin
- * briefly, then sleep in the kernel; with more threads than processors they sleep at once.
+ * threads_run calls fn(arg, i, n) on every thread i of n, the caller being thread 0, and returns when all are done.
+ * Inside fn, threads_barrier waits until every thread of the pool has reached it. Waiting threads spin for some
+ * microseconds (not when there are more threads than processors), then offer their core to others, and sleep after 100.
  * On machines with several memory nodes workers stay on one each, so memory that a worker touches first lies near it.
  * One caller at a time. Workers take no signals but those their own work raises (SIGBUS, SIGSEGV, ...).
  */
