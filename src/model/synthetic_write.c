@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    STAGE_BYTES = 1 << 20,      /* written to a file at a time */
+    STAGE_BYTES = 2 << 20,      /* written to a file at a time: the page cache keeps a large page as a large page */
     PROGRESS_BYTES = 16 << 20,  /* between reports */
     PIECE_BYTES_MAX = 32 << 10, /* copied from one place of a pool */
     LARGE_PAGE_BYTES = 2 << 20,

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/threads.h"
+#include "plan/machine.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -65,6 +66,16 @@ static int cpu_options_of(const struct stile_session_options *options, struct cp
     return 0;
 }
 
+/* Brings in weights that are not in memory yet, if there is room for them. */
+static struct ahead *read_ahead(const struct stile_model *model)
+{
+    const struct gguf *gguf = model->model->gguf;
+    struct machine_memory memory;
+    machine_memory_read(&memory, "/proc", "/sys/fs/cgroup");
+    if (!gguf->maps || model->info.size_bytes > memory.available_bytes) return NULL;
+    return ahead_start(gguf->maps, gguf->n_shards);
+}
+
 int stile_session_create(struct stile_session **session, struct stile_model *model,
                          const struct stile_session_options *options, struct stile_error *error)
 {
@@ -88,6 +99,7 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
         stile_session_free(s);
         return failed;
     }
+    s->ahead = read_ahead(model);
     *session = s;
     return 0;
 }
@@ -95,6 +107,7 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
 void stile_session_free(struct stile_session *session)
 {
     if (!session) return;
+    ahead_stop(session->ahead);
     cpu_free(session->cpu);
     kv_free(&session->kv);
     free(session->tokens);

@@ -3,6 +3,7 @@
 #ifndef STILE_RUN_SESSION_H
 #define STILE_RUN_SESSION_H
 
+#include "file/ahead.h"
 #include "program/cost.h"
 #include "run/kv.h"
 #include "run/loaded.h"
@@ -12,6 +13,7 @@ enum { SESSION_CTX_DEFAULT = 4096, SESSION_BATCH_DEFAULT = 128, SESSION_BATCH_MA
 struct stile_session {
     struct stile_model *model;
     struct stile_session_options options; /* with defaults filled in */
+    struct ahead *ahead;                  /* NULL: the weights are in memory, or do not fit */
     struct cpu *cpu;
     struct kv kv;
     int32_t *tokens; /* (n_ctx) */
