@@ -4,7 +4,8 @@
 
 #include "kernel/kernel.h"
 
-enum { MATMUL_TILE_BYTES = 64 * 1024 }; /* of unpacked rows (matmul_tile.inc.h) */
+/* matmul_tile.inc.h: a tile of unpacked rows with its sums; for each 32 elements where their residuals begin. */
+enum { MATMUL_TILE_BYTES = 192 * 1024, MATMUL_BYTES_PER_32 = sizeof(uint32_t) };
 
 static inline size_t act_align(size_t size_bytes)
 {

@@ -1,17 +1,21 @@
 /* i8_avx2.h - products of codes and activations with AVX2, and the words for tiles of rows.
  *
- * i8x32 words: see i8_x86.h. A tile holds TILE_ROWS rows, interleaved so that one vector is TILE_ROWS rows x 4
- * consecutive elements; lane = row. Words for tiles:
+ * i8x32 words: see i8_x86.h. A tile holds TILE_ROWS rows, interleaved so that a vector is TILE_LANES rows x 4
+ * consecutive elements (a quad); lane = row. TILE_VECTORS such vectors times TILE_COLUMNS tokens are what the registers
+ * hold sums of, column by column; columns are UNPACK_PIECE codes apart. Words for tiles:
  *   tile_i, tile_f    integers and floats, one lane per row
- *   tile_dot          sum[c] += products of n_quads vectors of codes with column c's activations, for all columns
- *   tile_dot_scaled   the same times a scale per row (scales as tile_scale made them)
+ *   tile_dot          sum = minus of the column (or NULL) + products of n_quads quads
+ *   tile_dot_scaled   sum += scale per row (as tile_scale made them) * (the same)
+ *   tile_minus        what these take as minus, of each n_each activations: -offset * their sum, in some form
  *   tile_pairs        acc + pair.first * act.first + pair.second * act.second, 16-bit pairs, act the same for all rows
- * `max` is the largest code (a constant): it decides how many products fit in 16 bits. Codes over 127 are signed.
+ * `max` is the largest code (a constant): it decides how many products fit in 16 bits. Formats with codes up to more
+ * than TILE_MAX_UNSIGNED have signed ones in the tile, moved up by I8_OFFSET_S; the others have code + offset.
  */
 #ifndef STILE_KERNEL_I8_AVX2_H
 #define STILE_KERNEL_I8_AVX2_H
 
 #include "kernel/i8_x86.h"
+#include "kernel/unpack.h"
 
 enum { I8_OFFSET_S = 0 };
 
@@ -182,8 +186,11 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-#define TILE_ROWS    8
-#define TILE_COLUMNS 4
+#define TILE_LANES        8
+#define TILE_VECTORS      2
+#define TILE_COLUMNS      3
+#define TILE_ROWS         32
+#define TILE_MAX_UNSIGNED 64
 
 typedef __m256i tile_i;
 typedef f32x8 tile_f;
@@ -218,11 +225,6 @@ I8_INLINE tile_i tile_i_zero(void)
     return _mm256_setzero_si256();
 }
 
-I8_INLINE tile_i tile_i_set1(int x)
-{
-    return _mm256_set1_epi32(x);
-}
-
 I8_INLINE tile_i tile_i_load(const void *p)
 {
     return _mm256_load_si256(p);
@@ -233,19 +235,9 @@ I8_INLINE void tile_i_store(void *p, tile_i v)
     _mm256_store_si256(p, v);
 }
 
-I8_INLINE tile_i tile_i_add(tile_i a, tile_i b)
-{
-    return _mm256_add_epi32(a, b);
-}
-
 I8_INLINE tile_i tile_pairs(tile_i acc, tile_i pairs, uint32_t act_pair)
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi32((int)act_pair)));
-}
-
-I8_INLINE tile_i tile_pairs_times(tile_i pairs, int factor)
-{
-    return _mm256_mullo_epi16(pairs, _mm256_set1_epi16((short)factor));
 }
 
 /* Of a pair of 16-bit numbers per row, the first (which = 0) or the second, as tile_dot_scaled wants it. */
@@ -256,35 +248,95 @@ I8_INLINE tile_i tile_scale(tile_i pairs, int which)
     return _mm256_shuffle_epi8(pairs, _mm256_add_epi8(which ? second : first, upper));
 }
 
-I8_INLINE __m256i tile_products(__m256i codes, uint32_t acts, int max)
+/* Of each n_each activations two 16-bit numbers, as the pairs of products have two lanes. 16-bit sums may wrap on the
+ * way, with the offset gone they fit: 8 * 32 * 127, 16 * 16 * 127. */
+I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size_t n_each, int32_t minus[16])
 {
-    __m256i a = _mm256_set1_epi32((int)acts);
-    if (max > 127) return _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(a, codes));
-    return _mm256_maddubs_epi16(codes, a);
+    const __m256i ones = _mm256_set1_epi8(1), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    (void)sums;
+    UNROLL(2)
+    for (size_t i = 0; i < 2; i++) {
+        __m256i pairs[4];
+        UNROLL(4)
+        for (size_t j = 0; j < 4; j++)
+            pairs[j] = _mm256_maddubs_epi16(ones, i8x32_load(q + 128 * i + 32 * j));
+        __m256i low =
+            _mm256_add_epi16(_mm256_unpacklo_epi64(pairs[0], pairs[1]), _mm256_unpackhi_epi64(pairs[0], pairs[1]));
+        __m256i high =
+            _mm256_add_epi16(_mm256_unpacklo_epi64(pairs[2], pairs[3]), _mm256_unpackhi_epi64(pairs[2], pairs[3]));
+        __m256 even = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0x88);
+        __m256 odd = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0xdd);
+        /* of each 16, the first of each 32 in the low half */
+        __m256i all = _mm256_add_epi16(_mm256_castps_si256(even), _mm256_castps_si256(odd));
+        all = _mm256_mullo_epi16(all, _mm256_set1_epi16((short)-offset));
+        if (n_each == 16)
+            i8x32_store(minus + 8 * i, _mm256_permutevar8x32_epi32(all, order));
+        else
+            _mm_storeu_si128((void *)(minus + 4 * i),
+                             _mm_add_epi16(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1)));
+    }
 }
 
-I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
-                               int max, tile_i scale)
+/* Adds n quads of products to 16-bit sums. (Two at a time: gcc adds up longer chains in another order, for which the
+ * registers do not suffice.) */
+I8_INLINE void tile_products(__m256i part[TILE_COLUMNS * TILE_VECTORS], const uint8_t *codes, const int8_t *q,
+                             int n_quads, int max)
 {
-    /* Pairs of products reach 2 * max * 127: this many of them are added in 16 bits. */
-    const int run = max <= 15 ? 8 : max <= 32 ? 4 : max <= 64 ? 2 : 1;
-    __m256i part[TILE_COLUMNS];
-    UNROLL(8)
+    UNROLL(2)
     for (int i = 0; i < n_quads; i++) {
-        __m256i w = _mm256_load_si256((const void *)(codes + 32 * i));
+        __m256i w[TILE_VECTORS];
+        UNROLL(TILE_VECTORS)
+        for (int v = 0; v < TILE_VECTORS; v++)
+            w[v] = _mm256_load_si256((const void *)(codes + 4 * TILE_ROWS * i + 4 * TILE_LANES * v));
         UNROLL(TILE_COLUMNS)
-        for (int c = 0; c < n_columns; c++) {
-            __m256i products = tile_products(w, load_u32(q[c] + 4 * i), max);
-            part[c] = i % run == 0 ? products : _mm256_add_epi16(part[c], products);
-            if (i % run == run - 1 || i == n_quads - 1)
-                sum[c] = _mm256_add_epi32(sum[c], _mm256_madd_epi16(part[c], scale));
+        for (int c = 0; c < TILE_COLUMNS; c++) {
+            __m256i a = _mm256_set1_epi32((int)load_u32(q + UNPACK_PIECE * c + 4 * i));
+            UNROLL(TILE_VECTORS)
+            for (int v = 0; v < TILE_VECTORS; v++) {
+                __m256i x = max > TILE_MAX_UNSIGNED
+                                ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[v]), _mm256_sign_epi8(a, w[v]))
+                                : _mm256_maddubs_epi16(w[v], a);
+                part[c * TILE_VECTORS + v] = _mm256_add_epi16(part[c * TILE_VECTORS + v], x);
+            }
         }
     }
 }
 
-I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
+/* 16-bit sums to begin with, of every column the same for all rows; or zeros. */
+I8_INLINE void tile_begin(__m256i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus)
 {
-    tile_dot_scaled(sum, codes, q, n_columns, n_quads, max, _mm256_set1_epi16(1));
+    UNROLL(TILE_COLUMNS * TILE_VECTORS)
+    for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++)
+        sum[j] = minus ? _mm256_set1_epi32(minus[UNPACK_PIECE / 16 * (j / TILE_VECTORS)]) : _mm256_setzero_si256();
+}
+
+/* Pairs of products reach 2 * max * 127: this many of them are added in 16 bits. */
+I8_INLINE int tile_run(int max)
+{
+    return max <= 15 ? 8 : max <= 32 ? 4 : max <= 127 ? 2 : 1;
+}
+
+I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
+                               const int8_t *q, int n_quads, int max, const int32_t *scales)
+{
+    const int run = minus || tile_run(max) > n_quads ? n_quads : tile_run(max);
+    for (int i = 0; i < n_quads; i += run) {
+        __m256i part[TILE_COLUMNS * TILE_VECTORS];
+        tile_begin(part, minus);
+        tile_products(part, codes + 4 * TILE_ROWS * i, q + 4 * i, run, max);
+        UNROLL(TILE_COLUMNS * TILE_VECTORS)
+        for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++) {
+            __m256i scale = scales ? tile_i_load(scales + TILE_LANES * (j % TILE_VECTORS)) : _mm256_set1_epi16(1);
+            sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(part[j], scale));
+        }
+    }
+}
+
+I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
+                        const int8_t *q, int n_quads, int max)
+{
+    tile_begin(sum, NULL);
+    tile_dot_scaled(sum, minus, codes, q, n_quads, max, NULL);
 }
 
 #endif

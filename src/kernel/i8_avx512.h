@@ -7,6 +7,7 @@
 #define STILE_KERNEL_I8_AVX512_H
 
 #include "kernel/i8_x86.h"
+#include "kernel/unpack.h"
 
 enum { I8_OFFSET_S = 128 };
 
@@ -167,8 +168,11 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-#define TILE_ROWS    16
-#define TILE_COLUMNS 4
+#define TILE_LANES        16
+#define TILE_VECTORS      2
+#define TILE_COLUMNS      4
+#define TILE_ROWS         64
+#define TILE_MAX_UNSIGNED 127
 
 typedef __m512i tile_i;
 typedef __m512 tile_f;
@@ -233,11 +237,6 @@ I8_INLINE tile_i tile_i_zero(void)
     return _mm512_setzero_si512();
 }
 
-I8_INLINE tile_i tile_i_set1(int x)
-{
-    return _mm512_set1_epi32(x);
-}
-
 I8_INLINE tile_i tile_i_load(const void *p)
 {
     return _mm512_load_si512(p);
@@ -248,19 +247,9 @@ I8_INLINE void tile_i_store(void *p, tile_i v)
     _mm512_store_si512(p, v);
 }
 
-I8_INLINE tile_i tile_i_add(tile_i a, tile_i b)
-{
-    return _mm512_add_epi32(a, b);
-}
-
 I8_INLINE tile_i tile_pairs(tile_i acc, tile_i pairs, uint32_t act_pair)
 {
     return _mm512_dpwssd_epi32(acc, pairs, _mm512_set1_epi32((int)act_pair));
-}
-
-I8_INLINE tile_i tile_pairs_times(tile_i pairs, int factor)
-{
-    return _mm512_mullo_epi16(pairs, _mm512_set1_epi16((short)factor));
 }
 
 I8_INLINE tile_i tile_scale(tile_i pairs, int which)
@@ -268,29 +257,49 @@ I8_INLINE tile_i tile_scale(tile_i pairs, int which)
     return _mm512_srai_epi32(which ? pairs : _mm512_slli_epi32(pairs, 16), 16);
 }
 
-I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
+I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size_t n_each, int32_t minus[16])
+{
+    __m256i words = _mm256_loadu_si256((const void *)sums);
+    (void)q;
+    if (n_each == 32)
+        i8x32_store(minus, _mm256_madd_epi16(words, _mm256_set1_epi16((short)-offset)));
+    else
+        _mm512_storeu_si512(minus, _mm512_mullo_epi32(_mm512_cvtepi16_epi32(words), _mm512_set1_epi32(-offset)));
+}
+
+I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
+                        const int8_t *q, int n_quads, int max)
 {
     (void)max;
+    UNROLL(TILE_COLUMNS * TILE_VECTORS)
+    for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++)
+        sum[j] = minus ? _mm512_set1_epi32(minus[UNPACK_PIECE / 16 * (j / TILE_VECTORS)]) : _mm512_setzero_si512();
     UNROLL(8)
     for (int i = 0; i < n_quads; i++) {
-        __m512i w = _mm512_load_si512(codes + 64 * i);
+        __m512i w[TILE_VECTORS];
+        UNROLL(TILE_VECTORS)
+        for (int v = 0; v < TILE_VECTORS; v++)
+            w[v] = _mm512_load_si512(codes + 4 * TILE_ROWS * i + 4 * TILE_LANES * v);
         UNROLL(TILE_COLUMNS)
-        for (int c = 0; c < n_columns; c++)
-            sum[c] = _mm512_dpbusd_epi32(sum[c], w, _mm512_set1_epi32((int)load_u32(q[c] + 4 * i)));
+        for (int c = 0; c < TILE_COLUMNS; c++) {
+            __m512i a = _mm512_set1_epi32((int)load_u32(q + UNPACK_PIECE * c + 4 * i));
+            UNROLL(TILE_VECTORS)
+            for (int v = 0; v < TILE_VECTORS; v++)
+                sum[c * TILE_VECTORS + v] = _mm512_dpbusd_epi32(sum[c * TILE_VECTORS + v], w[v], a);
+        }
     }
 }
 
-I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
-                               int max, tile_i scale)
+I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
+                               const int8_t *q, int n_quads, int max, const int32_t *scales)
 {
-    tile_i part[TILE_COLUMNS];
-    UNROLL(TILE_COLUMNS)
-    for (int c = 0; c < n_columns; c++)
-        part[c] = tile_i_zero();
-    tile_dot(part, codes, q, n_columns, n_quads, max);
-    UNROLL(TILE_COLUMNS)
-    for (int c = 0; c < n_columns; c++)
-        sum[c] = _mm512_add_epi32(sum[c], _mm512_mullo_epi32(part[c], scale));
+    tile_i part[TILE_COLUMNS * TILE_VECTORS];
+    tile_dot(part, minus, codes, q, n_quads, max);
+    UNROLL(TILE_COLUMNS * TILE_VECTORS)
+    for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++) {
+        tile_i scale = tile_i_load(scales + TILE_LANES * (j % TILE_VECTORS));
+        sum[j] = _mm512_add_epi32(sum[j], _mm512_mullo_epi32(part[j], scale));
+    }
 }
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "kernel/f32x8_neon.h"
 #include "kernel/inline.h"
+#include "kernel/unpack.h"
 
 enum { I8_OFFSET_S = 0 };
 
@@ -387,8 +388,11 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
-#define TILE_ROWS    8
-#define TILE_COLUMNS 4
+#define TILE_LANES        8
+#define TILE_VECTORS      1
+#define TILE_COLUMNS      4
+#define TILE_ROWS         32
+#define TILE_MAX_UNSIGNED 127
 
 typedef i32x8 tile_i;
 typedef f32x8 tile_f;
@@ -405,12 +409,6 @@ typedef f32x8 tile_f;
 #define tile_f_fnma    f32x8_fnma
 #define tile_f_from    f32x8_from_i32
 #define tile_i_zero    i32x8_zero
-#define tile_i_add     i32x8_add
-
-I8_INLINE tile_i tile_i_set1(int x)
-{
-    return (tile_i){vdupq_n_s32(x), vdupq_n_s32(x)};
-}
 
 I8_INLINE tile_i tile_i_load(const int32_t *p)
 {
@@ -433,16 +431,6 @@ I8_INLINE tile_i tile_pairs(tile_i acc, tile_i pairs, uint32_t act_pair)
 {
     int32x4_t act = vdupq_n_s32((int32_t)act_pair);
     return (tile_i){tile_pairs4(acc.lo, pairs.lo, act), tile_pairs4(acc.hi, pairs.hi, act)};
-}
-
-I8_INLINE int32x4_t tile_pairs_times4(int32x4_t pairs, int factor)
-{
-    return vreinterpretq_s32_s16(vmulq_n_s16(vreinterpretq_s16_s32(pairs), (int16_t)factor));
-}
-
-I8_INLINE tile_i tile_pairs_times(tile_i pairs, int factor)
-{
-    return (tile_i){tile_pairs_times4(pairs.lo, factor), tile_pairs_times4(pairs.hi, factor)};
 }
 
 I8_INLINE tile_i tile_scale(tile_i pairs, int which)
@@ -476,35 +464,40 @@ I8_INLINE int32x4_t tile_settle(struct tile_part part)
 #endif
 }
 
-I8_INLINE tile_i tile_dot_column(const uint8_t *codes, const int8_t *q, int n_quads)
+I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size_t n_each, int32_t minus[16])
 {
-    struct tile_part lo = {vdupq_n_s32(0), vdupq_n_s32(0)}, hi = lo;
-    UNROLL(8)
-    for (int i = 0; i < n_quads; i++) {
-        int8x16_t acts = vreinterpretq_s8_u32(vdupq_n_u32(load_u32(q + 4 * i)));
-        lo = tile_part_add(lo, vreinterpretq_s8_u8(vld1q_u8(codes + 32 * i)), acts);
-        hi = tile_part_add(hi, vreinterpretq_s8_u8(vld1q_u8(codes + 32 * i + 16)), acts);
-    }
-    return (tile_i){tile_settle(lo), tile_settle(hi)};
+    (void)q;
+    for (size_t i = 0; i < 256 / n_each; i++)
+        minus[i] = -offset * (n_each == 16 ? sums[i] : sums[2 * i] + sums[2 * i + 1]);
 }
 
-I8_INLINE void tile_dot(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads, int max)
+I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
+                        int n_quads, int max)
 {
     (void)max;
     UNROLL(TILE_COLUMNS)
-    for (int c = 0; c < n_columns; c++)
-        sum[c] = i32x8_add(sum[c], tile_dot_column(codes, q[c], n_quads));
+    for (int c = 0; c < TILE_COLUMNS; c++) {
+        struct tile_part lo = {vdupq_n_s32(0), vdupq_n_s32(0)}, hi = lo;
+        UNROLL(8)
+        for (int i = 0; i < n_quads; i++) {
+            const uint8_t *p = codes + 4 * TILE_ROWS * i;
+            int8x16_t acts = vreinterpretq_s8_u32(vdupq_n_u32(load_u32(q + UNPACK_PIECE * c + 4 * i)));
+            lo = tile_part_add(lo, vreinterpretq_s8_u8(vld1q_u8(p)), acts);
+            hi = tile_part_add(hi, vreinterpretq_s8_u8(vld1q_u8(p + 16)), acts);
+        }
+        int32x4_t from = vdupq_n_s32(minus ? minus[UNPACK_PIECE / 16 * c] : 0);
+        sum[c] = (tile_i){vaddq_s32(tile_settle(lo), from), vaddq_s32(tile_settle(hi), from)};
+    }
 }
 
-I8_INLINE void tile_dot_scaled(tile_i *sum, const uint8_t *codes, const int8_t *const *q, int n_columns, int n_quads,
-                               int max, tile_i scale)
+I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
+                               int n_quads, int max, const int32_t *scales)
 {
-    (void)max;
+    tile_i part[TILE_COLUMNS], scale = tile_i_load(scales);
+    tile_dot(part, minus, codes, q, n_quads, max);
     UNROLL(TILE_COLUMNS)
-    for (int c = 0; c < n_columns; c++) {
-        tile_i part = tile_dot_column(codes, q[c], n_quads);
-        sum[c] = (tile_i){vmlaq_s32(sum[c].lo, part.lo, scale.lo), vmlaq_s32(sum[c].hi, part.hi, scale.hi)};
-    }
+    for (int c = 0; c < TILE_COLUMNS; c++)
+        sum[c] = (tile_i){vmlaq_s32(sum[c].lo, part[c].lo, scale.lo), vmlaq_s32(sum[c].hi, part[c].hi, scale.hi)};
 }
 
 #endif

@@ -115,5 +115,6 @@ size_t kernel_act_bytes(enum kernel_act act, size_t k)
 size_t kernel_scratch_bytes(size_t k)
 {
     size_t attention_bytes = act_align(ops_attention_scratch_bytes(k));
-    return attention_bytes > MATMUL_TILE_BYTES ? attention_bytes : MATMUL_TILE_BYTES;
+    size_t matmul_bytes = MATMUL_TILE_BYTES + act_align(k / 32 * MATMUL_BYTES_PER_32);
+    return attention_bytes > matmul_bytes ? attention_bytes : matmul_bytes;
 }

@@ -1,401 +1,369 @@
 /* matmul_tile.inc.h - products of block formats for several tokens: rows unpacked once, swept by all of them.
  *
  * TILE_ROWS rows are unpacked 256 elements at a time (in scratch, so that they stay in the first-level cache) and
- * interleaved so that a vector holds 4 consecutive elements of each row. Then every token, TILE_COLUMNS at once, runs
- * over them: one lane is one row, so the chain of sums in kernel.h is simply the order of the instructions. Between
- * pieces, and before what residuals add, the sums rest in the outputs. Rows and columns past the end repeat the last
- * one and are not stored.
+ * interleaved so that a vector holds 4 consecutive elements of each of TILE_LANES rows. Then the tokens, TILE_COLUMNS
+ * at once, run over them: one lane is one row, so the chain of sums in kernel.h is simply the order of the
+ * instructions. What they need of their activations is gathered in one place first, where the loops find it without
+ * arithmetic on addresses; a residual is such a column too, of one block. Between pieces the sums rest in scratch.
+ * Rows past the end repeat the last one and are not stored; columns past the end repeat the last one.
  */
 
+enum {
+    TILE_TOKENS = 512, /* in one go: bounds the sums and the list of residuals */
+    TILE_UNPACKED = 8  /* rows that are unpacked, then interleaved */
+};
+
 struct tile {
-    _Alignas(64) struct unpacked rows[TILE_ROWS];
+    _Alignas(64) float sums[TILE_TOKENS][TILE_ROWS];
     _Alignas(64) uint8_t codes[UNPACK_PIECE * TILE_ROWS];
     float d[UNPACK_PIECE / 16][TILE_ROWS], m[UNPACK_PIECE / 32][TILE_ROWS];
     float super_d[TILE_ROWS], super_min[TILE_ROWS];
-    int32_t pairs[UNPACK_PIECE / 32][TILE_ROWS];  /* two 16-bit numbers for each 32 elements: minimums, or the
-                                                     scales for the correction of the offset */
+    int32_t mins[UNPACK_PIECE / 32][TILE_ROWS];   /* two 16-bit numbers each */
     int32_t scales[UNPACK_PIECE / 16][TILE_ROWS]; /* see tile_scale */
+    struct unpacked rows[TILE_UNPACKED];
 };
 
+/* One residual of a token. */
 struct tile_residual {
-    uint32_t token, index;
+    uint16_t token, index;
 };
 
 /* A tile within a product. */
 struct tile_place {
     const struct kernel_matmul *job;
-    const struct tile *tile;
+    struct tile *tile;
     size_t row, n_rows;
-    size_t begin, n;                       /* elements */
-    int offset;                            /* of the codes in the tile */
-    const struct tile_residual *residuals; /* those among these elements, by token, then by index */
-    size_t n_residuals;
+    size_t begin, n; /* elements */
+    int offset;      /* of the codes in the tile */
 };
 
-enum { TILE_QUAD = 4 * TILE_ROWS /* bytes of 4 elements of all rows */ };
+/* Activations of TILE_COLUMNS tokens, of one piece. */
+struct tile_columns {
+    _Alignas(64) int8_t q[TILE_COLUMNS][UNPACK_PIECE];
+    int32_t minus[TILE_COLUMNS][UNPACK_PIECE / 16]; /* see tile_minus: of each 32 elements for B32, else of each 16 */
+    int16_t sums[TILE_COLUMNS][UNPACK_PIECE / 16];
+    float d[TILE_COLUMNS][UNPACK_PIECE / 32], s[TILE_COLUMNS][UNPACK_PIECE / 32];
+    float *acc[TILE_COLUMNS];
+};
 
-/* 32 bytes of each row, at `from` in its struct, become eight vectors of TILE_QUAD bytes. */
-I8_INLINE void tile_interleave(struct tile *tile, size_t from, void *to, int add)
+/* Columns times blocks [first, first + n) of 32 elements of the tile. */
+typedef void sweep_fn(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n);
+
+/* 32 bytes of TILE_UNPACKED rows, at `from` in their struct, become eight vectors, TILE_ROWS words apart. */
+I8_INLINE void tile_interleave(const struct tile *tile, size_t from, void *to, int add)
 {
     i8x32 added = i8x32_set1(add);
-    for (size_t group = 0; group < TILE_ROWS / 8; group++) {
-        f32x8 v[8];
-        UNROLL(8)
-        for (size_t r = 0; r < 8; r++) {
-            const uint8_t *row = (const uint8_t *)&tile->rows[8 * group + r];
-            v[r] = f32x8_from_bits(i8x32_add(i8x32_load(row + from), added));
-        }
-        f32x8_transpose(v);
-        UNROLL(8)
-        for (size_t j = 0; j < 8; j++)
-            f32x8_store_bits((uint8_t *)to + TILE_QUAD * j + 32 * group, v[j]);
-    }
+    f32x8 v[8];
+    UNROLL(8)
+    for (size_t r = 0; r < 8; r++)
+        v[r] = f32x8_from_bits(i8x32_add(i8x32_load((const uint8_t *)&tile->rows[r] + from), added));
+    f32x8_transpose(v);
+    UNROLL(8)
+    for (size_t j = 0; j < 8; j++)
+        f32x8_store_bits((uint8_t *)to + 4 * TILE_ROWS * j, v[j]);
 }
 
-static void tile_fill_super(struct tile *tile, bool has_min, int offset)
+/* Rows [row, row + TILE_UNPACKED) of the tile from tile->rows. */
+static void tile_fill_rows(const struct tile_place *place, size_t row, int add)
 {
-    tile_interleave(tile, offsetof(struct unpacked, scales), tile->pairs, 0);
-    for (size_t p = 0; p < UNPACK_PIECE / 32; p++) {
-        tile_i pairs = tile_i_load(tile->pairs[p]);
-        tile_i_store(tile->scales[2 * p], tile_scale(pairs, 0));
-        tile_i_store(tile->scales[2 * p + 1], tile_scale(pairs, 1));
-        if (offset) tile_i_store(tile->pairs[p], tile_pairs_times(pairs, -offset));
+    struct tile *tile = place->tile;
+    const struct unpack_format *format = &unpack_table[place->job->format];
+    for (size_t i = 0; i < place->n; i += 32)
+        tile_interleave(tile, offsetof(struct unpacked, codes) + i, tile->codes + i * TILE_ROWS + 4 * row, add);
+    if (format->class == UNPACK_S256) {
+        tile_interleave(tile, offsetof(struct unpacked, scales), &tile->scales[0][row], 0);
+        if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, mins), &tile->mins[0][row], 0);
+        for (size_t r = 0; r < TILE_UNPACKED; r++) {
+            tile->super_d[row + r] = tile->rows[r].super_d;
+            tile->super_min[row + r] = tile->rows[r].super_min;
+        }
+        return;
     }
-    if (has_min) tile_interleave(tile, offsetof(struct unpacked, mins), tile->pairs, 0);
-    for (size_t r = 0; r < TILE_ROWS; r++) {
-        tile->super_d[r] = tile->rows[r].super_d;
-        tile->super_min[r] = tile->rows[r].super_min;
+    tile_interleave(tile, offsetof(struct unpacked, d), &tile->d[0][row], 0);
+    if (format->class == UNPACK_NVFP4) tile_interleave(tile, offsetof(struct unpacked, d) + 32, &tile->d[8][row], 0);
+    if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, m), &tile->m[0][row], 0);
+}
+
+/* The pairs of 16-bit scales, in the first half of tile->scales, become what the loops want. */
+static void tile_spread_scales(const struct tile_place *place)
+{
+    struct tile *tile = place->tile;
+    for (size_t p = UNPACK_PIECE / 32; p-- > 0;) {
+        for (size_t r = 0; r < TILE_ROWS; r += TILE_LANES) {
+            tile_i pairs = tile_i_load(&tile->scales[p][r]);
+            tile_i_store(&tile->scales[2 * p][r], tile_scale(pairs, 0));
+            tile_i_store(&tile->scales[2 * p + 1][r], tile_scale(pairs, 1));
+        }
     }
 }
 
-static void tile_fill(const struct tile_place *place, struct tile *tile)
+static void tile_fill(const struct tile_place *place)
 {
     const struct kernel_matmul *job = place->job;
     const struct format_info *info = format_info(job->format);
     const struct unpack_format *format = &unpack_table[job->format];
+    int present = format->max <= 127 ? format->offset : 0;
     size_t skip = place->begin / info->block_elements * info->block_bytes;
-    for (size_t r = 0; r < TILE_ROWS; r++) {
-        size_t row = place->row + (r < place->n_rows ? r : place->n_rows - 1);
-        const uint8_t *blocks = (const uint8_t *)job->weights + row * job->row_bytes + skip;
-        unpack_fast[job->format](blocks, place->n, &tile->rows[r]);
+    for (size_t first = 0; first < place->n_rows; first += TILE_UNPACKED) {
+        for (size_t r = 0; r < TILE_UNPACKED; r++) {
+            size_t row = place->row + (first + r < place->n_rows ? first + r : place->n_rows - 1);
+            const uint8_t *blocks = (const uint8_t *)job->weights + row * job->row_bytes + skip;
+            unpack_fast[job->format](blocks, place->n, &place->tile->rows[r]);
+        }
+        tile_fill_rows(place, first, place->offset - present);
     }
-    int add = format->max <= 127 ? 0 : place->offset;
-    for (size_t i = 0; i < place->n; i += 32)
-        tile_interleave(tile, offsetof(struct unpacked, codes) + i, tile->codes + i * TILE_ROWS, add);
-    if (format->class == UNPACK_S256) {
-        tile_fill_super(tile, format->has_min, place->offset);
-        return;
+    if (format->class == UNPACK_S256) tile_spread_scales(place);
+}
+
+/* ---- columns ----------------------------------------------------------------------------------- */
+
+I8_INLINE void column_minus(const struct tile_place *place, struct tile_columns *columns, size_t c)
+{
+    size_t n_each = unpack_table[place->job->format].class == UNPACK_B32 ? 32 : 16;
+    if (place->offset) tile_minus(columns->q[c], columns->sums[c], place->offset, n_each, columns->minus[c]);
+}
+
+/* The tokens from `first` on. */
+static void columns_of_tokens(const struct tile_place *place, enum kernel_act act, size_t first,
+                              struct tile_columns *columns)
+{
+    const struct kernel_matmul *job = place->job;
+    size_t b = place->begin / 32;
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        size_t t = first + c < job->n_tokens ? first + c : job->n_tokens - 1;
+        struct act_row row = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
+        columns->acc[c] = place->tile->sums[t];
+        for (size_t i = 0; i < place->n; i += 32)
+            i8x32_store(columns->q[c] + i, i8x32_load(row.q + place->begin + i));
+        /* The parts of a row are padded to more than the last piece's share. */
+        i8x32_store(columns->sums[c], i8x32_load(row.sums + 2 * b));
+        column_minus(place, columns, c);
+        if (act == ACT_Q8_256) {
+            columns->d[c][0] = row.d[b / 8];
+        } else {
+            f32x8_store(columns->d[c], f32x8_load(row.d + b));
+            f32x8_store(columns->s[c], f32x8_load(row.s + b));
+        }
     }
-    tile_interleave(tile, offsetof(struct unpacked, d), tile->d[0], 0);
-    if (format->class == UNPACK_NVFP4) tile_interleave(tile, offsetof(struct unpacked, d) + 32, tile->d[8], 0);
-    if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, m), tile->m[0], 0);
+}
+
+/* Residuals of the same block of so many tokens. */
+static void columns_of_residuals(const struct tile_place *place, const struct tile_residual *list, size_t n_list,
+                                 struct tile_columns *columns)
+{
+    const struct kernel_matmul *job = place->job;
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        struct tile_residual which = list[c < n_list ? c : n_list - 1];
+        const void *acts = (const uint8_t *)job->acts + which.token * job->act_stride_bytes;
+        const struct act_residual *r = act_row_at(ACT_Q8_32, job->k, acts).residuals + which.index;
+        size_t b = r->block - place->begin / 32;
+        columns->acc[c] = place->tile->sums[which.token];
+        memcpy(columns->q[c] + 32 * b, r->q, sizeof r->q);
+        memcpy(columns->sums[c] + 2 * b, r->sums, sizeof r->sums);
+        column_minus(place, columns, c);
+        columns->d[c][b] = r->d;
+        columns->s[c][b] = r->s;
+    }
 }
 
 /* ---- sweeps ------------------------------------------------------------------------------------ */
 
-I8_INLINE tile_f tile_sums_load(const float *out, size_t n_rows)
+/* TILE_COLUMNS x TILE_VECTORS, of rows from `row` on. */
+I8_INLINE void sums_load(const struct tile_columns *columns, size_t row, tile_f acc[TILE_COLUMNS * TILE_VECTORS])
 {
-    return n_rows == TILE_ROWS ? tile_f_load(out) : tile_f_load_n(out, n_rows);
-}
-
-I8_INLINE void tile_sums_store(float *out, tile_f sums, size_t n_rows)
-{
-    if (n_rows == TILE_ROWS)
-        tile_f_store(out, sums);
-    else
-        tile_f_store_n(out, sums, n_rows);
-}
-
-/* TILE_COLUMNS tokens from `first` on. */
-struct tile_columns {
-    size_t first, n;
-    const int8_t *q[TILE_COLUMNS]; /* from the place's first element on; so are the others */
-    const float *d[TILE_COLUMNS], *s[TILE_COLUMNS];
-    const int16_t *sums[TILE_COLUMNS];
-    tile_f acc[TILE_COLUMNS];
-};
-
-/* Where things lie in a row of activations: computed once, for the compiler cannot know that stores leave k alone. */
-struct tile_offsets {
-    size_t q, d, s, sums;
-};
-
-I8_INLINE struct tile_offsets tile_offsets(const struct tile_place *place, enum kernel_act act)
-{
-    size_t k = place->job->k, begin = place->begin;
-    return (struct tile_offsets){
-        begin,
-        act_offset_d(k) + begin / (act == ACT_Q8_32 ? 32 : 256) * sizeof(float),
-        act == ACT_Q8_32 ? act_offset_s(k) + begin / 32 * sizeof(float) : 0,
-        act_offset_sums(act, k) + begin / 16 * sizeof(int16_t),
-    };
-}
-
-I8_INLINE void columns_begin(const struct tile_place *place, struct tile_offsets offsets, size_t first,
-                             struct tile_columns *columns)
-{
-    const struct kernel_matmul *job = place->job;
-    columns->first = first;
-    columns->n = job->n_tokens - first < TILE_COLUMNS ? job->n_tokens - first : TILE_COLUMNS;
     UNROLL(TILE_COLUMNS)
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
-        size_t t = first + (c < columns->n ? c : columns->n - 1);
-        const uint8_t *row = (const uint8_t *)job->acts + t * job->act_stride_bytes;
-        const float *out = job->out + t * job->out_stride + place->row;
-        columns->q[c] = (const int8_t *)row + offsets.q;
-        columns->d[c] = (const float *)(const void *)(row + offsets.d);
-        columns->s[c] = (const float *)(const void *)(row + offsets.s);
-        columns->sums[c] = (const int16_t *)(const void *)(row + offsets.sums);
-        columns->acc[c] = place->begin == 0 ? tile_f_zero() : tile_sums_load(out, place->n_rows);
+        UNROLL(TILE_VECTORS)
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            acc[c * TILE_VECTORS + v] = tile_f_load(columns->acc[c] + row + v * TILE_LANES);
     }
 }
 
-I8_INLINE void columns_end(const struct tile_place *place, struct tile_columns *columns)
+I8_INLINE void sums_store(const struct tile_columns *columns, size_t row, tile_f acc[TILE_COLUMNS * TILE_VECTORS])
 {
-    const struct kernel_matmul *job = place->job;
     UNROLL(TILE_COLUMNS)
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
-        if (c >= columns->n) break;
-        tile_sums_store(job->out + (columns->first + c) * job->out_stride + place->row, columns->acc[c], place->n_rows);
+        UNROLL(TILE_VECTORS)
+        for (size_t v = 0; v < TILE_VECTORS; v++)
+            tile_f_store(columns->acc[c] + row + v * TILE_LANES, acc[c * TILE_VECTORS + v]);
     }
 }
 
-/* The tensor's scale and the bias, once all is summed. */
-static void tile_finish(const struct kernel_matmul *job, size_t row, size_t n_rows)
+/* acc += scale[row] * factor[column] * sum */
+I8_INLINE void sums_scale(tile_f acc[TILE_COLUMNS * TILE_VECTORS], const tile_i sum[TILE_COLUMNS * TILE_VECTORS],
+                          const float *scale, const float *factor, size_t factor_stride)
 {
-    tile_f scale = tile_f_set1(job->scale), bias = job->bias ? tile_f_load_n(job->bias + row, n_rows) : tile_f_zero();
-    if (job->scale == 1.0f && !job->bias) return;
-    for (size_t t = 0; t < job->n_tokens; t++) {
-        float *out = job->out + t * job->out_stride + row;
-        tile_f y = tile_sums_load(out, n_rows);
-        if (job->scale != 1.0f) y = tile_f_mul(y, scale);
-        if (job->bias) y = tile_f_add(y, bias);
-        tile_sums_store(out, y, n_rows);
+    UNROLL(TILE_COLUMNS)
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        tile_f of_column = tile_f_set1(factor[c * factor_stride]);
+        UNROLL(TILE_VECTORS)
+        for (size_t v = 0; v < TILE_VECTORS; v++) {
+            size_t i = c * TILE_VECTORS + v;
+            acc[i] =
+                tile_f_fma(tile_f_mul(tile_f_load(scale + v * TILE_LANES), of_column), tile_f_from(sum[i]), acc[i]);
+        }
     }
 }
 
-/* Two 16-bit factors for tile_pairs. */
-I8_INLINE tile_i tile_two(int first, int second)
-{
-    return tile_i_set1((int)((uint32_t)second << 16 | ((uint32_t)first & 0xffffu)));
-}
-
-I8_INLINE void sweep_b32(const struct tile_place *place, int max, bool has_min)
+I8_INLINE void sweep_b32(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n,
+                         int max, bool has_min)
 {
     const struct tile *tile = place->tile;
-    bool correct = !has_min && (max <= 127 || I8_OFFSET_S != 0);
-    tile_i minus_offset = tile_two(-place->offset, -place->offset);
-    struct tile_offsets offsets = tile_offsets(place, ACT_Q8_32);
-    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
-        struct tile_columns columns;
-        columns_begin(place, offsets, t, &columns);
-        for (size_t b = 0; b < place->n / 32; b++) {
-            const int8_t *q[TILE_COLUMNS];
-            tile_i sum[TILE_COLUMNS];
-            UNROLL(TILE_COLUMNS)
-            for (size_t c = 0; c < TILE_COLUMNS; c++) {
-                q[c] = columns.q[c] + 32 * b;
-                sum[c] = tile_i_zero();
-                if (correct) sum[c] = tile_pairs(sum[c], minus_offset, load_u32(columns.sums[c] + 2 * b));
-            }
-            tile_dot(sum, tile->codes + 32 * TILE_ROWS * b, q, TILE_COLUMNS, 8, max);
-            tile_f d = tile_f_load(tile->d[b]);
-            UNROLL(TILE_COLUMNS)
-            for (size_t c = 0; c < TILE_COLUMNS; c++) {
-                tile_f scale = tile_f_mul(d, tile_f_set1(columns.d[c][b]));
-                columns.acc[c] = tile_f_fma(scale, tile_f_from(sum[c]), columns.acc[c]);
-            }
+    bool correct = !has_min && (max <= TILE_MAX_UNSIGNED || I8_OFFSET_S != 0);
+    for (size_t row = 0; row < place->n_rows; row += TILE_LANES * TILE_VECTORS) {
+        tile_f acc[TILE_COLUMNS * TILE_VECTORS];
+        sums_load(columns, row, acc);
+        for (size_t b = first; b < first + n; b++) {
+            tile_i sum[TILE_COLUMNS * TILE_VECTORS];
+            tile_dot(sum, correct ? &columns->minus[0][b] : NULL, tile->codes + 4 * (8 * TILE_ROWS * b + row),
+                     columns->q[0] + 32 * b, 8, max);
+            sums_scale(acc, sum, &tile->d[b][row], &columns->d[0][b], UNPACK_PIECE / 32);
             if (!has_min) continue;
-            tile_f m = tile_f_load(tile->m[b]);
             UNROLL(TILE_COLUMNS)
-            for (size_t c = 0; c < TILE_COLUMNS; c++)
-                columns.acc[c] = tile_f_fma(m, tile_f_set1(columns.s[c][b]), columns.acc[c]);
+            for (size_t c = 0; c < TILE_COLUMNS; c++) {
+                tile_f s = tile_f_set1(columns->s[c][b]);
+                UNROLL(TILE_VECTORS)
+                for (size_t v = 0; v < TILE_VECTORS; v++)
+                    acc[c * TILE_VECTORS + v] =
+                        tile_f_fma(tile_f_load(&tile->m[b][row + v * TILE_LANES]), s, acc[c * TILE_VECTORS + v]);
+            }
         }
-        columns_end(place, &columns);
+        sums_store(columns, row, acc);
     }
 }
 
-static void sweep_nvfp4(const struct tile_place *place)
+static void sweep_nvfp4(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n)
 {
     enum { MAX = 24 };
     const struct tile *tile = place->tile;
-    tile_i minus_first = tile_two(-place->offset, 0), minus_second = tile_two(0, -place->offset);
-    struct tile_offsets offsets = tile_offsets(place, ACT_Q8_32);
-    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
-        struct tile_columns columns;
-        columns_begin(place, offsets, t, &columns);
-        for (size_t b = 0; b < place->n / 32; b++) {
-            const uint8_t *codes = tile->codes + 32 * TILE_ROWS * b;
-            const int8_t *q[TILE_COLUMNS], *q_second[TILE_COLUMNS];
-            tile_i sum0[TILE_COLUMNS], sum1[TILE_COLUMNS];
+    for (size_t row = 0; row < place->n_rows; row += TILE_LANES * TILE_VECTORS) {
+        tile_f acc[TILE_COLUMNS * TILE_VECTORS];
+        sums_load(columns, row, acc);
+        for (size_t b = first; b < first + n; b++) {
+            tile_i sum[TILE_COLUMNS * TILE_VECTORS];
+            tile_f both[TILE_COLUMNS * TILE_VECTORS];
+            const uint8_t *codes = tile->codes + 4 * (8 * TILE_ROWS * b + row);
+            tile_dot(sum, &columns->minus[0][2 * b], codes, columns->q[0] + 32 * b, 4, MAX);
             UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
-                uint32_t sums = load_u32(columns.sums[c] + 2 * b);
-                q[c] = columns.q[c] + 32 * b;
-                q_second[c] = q[c] + 16;
-                sum0[c] = tile_pairs(tile_i_zero(), minus_first, sums);
-                sum1[c] = tile_pairs(tile_i_zero(), minus_second, sums);
+                UNROLL(TILE_VECTORS)
+                for (size_t v = 0; v < TILE_VECTORS; v++) {
+                    size_t i = c * TILE_VECTORS + v;
+                    both[i] = tile_f_mul(tile_f_load(&tile->d[2 * b][row + v * TILE_LANES]), tile_f_from(sum[i]));
+                }
             }
-            tile_dot(sum0, codes, q, TILE_COLUMNS, 4, MAX);
-            tile_dot(sum1, codes + 4 * TILE_QUAD, q_second, TILE_COLUMNS, 4, MAX);
-            tile_f s0 = tile_f_load(tile->d[2 * b]), s1 = tile_f_load(tile->d[2 * b + 1]);
+            tile_dot(sum, &columns->minus[0][2 * b + 1], codes + 16 * TILE_ROWS, columns->q[0] + 32 * b + 16, 4, MAX);
             UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
-                tile_f first = tile_f_mul(s0, tile_f_from(sum0[c]));
-                tile_f both = tile_f_fma(s1, tile_f_from(sum1[c]), first);
-                columns.acc[c] = tile_f_fma(both, tile_f_set1(columns.d[c][b]), columns.acc[c]);
+                tile_f d = tile_f_set1(columns->d[c][b]);
+                UNROLL(TILE_VECTORS)
+                for (size_t v = 0; v < TILE_VECTORS; v++) {
+                    size_t i = c * TILE_VECTORS + v;
+                    tile_f scale = tile_f_load(&tile->d[2 * b + 1][row + v * TILE_LANES]);
+                    acc[i] = tile_f_fma(tile_f_fma(scale, tile_f_from(sum[i]), both[i]), d, acc[i]);
+                }
             }
         }
-        columns_end(place, &columns);
+        sums_store(columns, row, acc);
     }
 }
 
-/* ---- residuals --------------------------------------------------------------------------------- */
-
-/* What the residual of one token adds. */
-I8_INLINE tile_f residual_add(const struct tile_place *place, const struct act_residual *r, tile_f acc)
+/* acc -= minimums x sums of activations */
+I8_INLINE void sums_subtract_min(const struct tile_place *place, const struct tile_columns *columns, size_t row,
+                                 tile_f acc[TILE_COLUMNS * TILE_VECTORS])
 {
     const struct tile *tile = place->tile;
-    const struct unpack_format *format = &unpack_table[place->job->format];
-    size_t b = r->block - place->begin / 32;
-    const uint8_t *codes = tile->codes + 32 * TILE_ROWS * b;
-    const int8_t *q = r->q, *q_second = r->q + 16;
-    uint32_t sums = load_u32(r->sums);
-    int minus = -place->offset;
-    tile_f d = tile_f_set1(r->d);
-    tile_i sum0 = tile_pairs(tile_i_zero(), tile_two(minus, 0), sums);
-    tile_i sum1 = tile_pairs(tile_i_zero(), tile_two(0, minus), sums);
-    if (format->max > 127) {
-        tile_dot(&sum0, codes, &q, 1, 4, 255);
-        tile_dot(&sum1, codes + 4 * TILE_QUAD, &q_second, 1, 4, 255);
-    } else {
-        tile_dot(&sum0, codes, &q, 1, 4, 32);
-        tile_dot(&sum1, codes + 4 * TILE_QUAD, &q_second, 1, 4, 32);
+    tile_i of_min[TILE_COLUMNS * TILE_VECTORS];
+    UNROLL(TILE_COLUMNS * TILE_VECTORS)
+    for (size_t i = 0; i < TILE_COLUMNS * TILE_VECTORS; i++)
+        of_min[i] = tile_i_zero();
+    for (size_t p = 0; p < UNPACK_PIECE / 32; p++) {
+        UNROLL(TILE_COLUMNS)
+        for (size_t c = 0; c < TILE_COLUMNS; c++) {
+            uint32_t pair = load_u32(columns->sums[c] + 2 * p);
+            UNROLL(TILE_VECTORS)
+            for (size_t v = 0; v < TILE_VECTORS; v++) {
+                size_t i = c * TILE_VECTORS + v;
+                of_min[i] = tile_pairs(of_min[i], tile_i_load(&tile->mins[p][row + v * TILE_LANES]), pair);
+            }
+        }
     }
-    if (format->class == UNPACK_NVFP4) {
-        tile_f first = tile_f_mul(tile_f_load(tile->d[2 * b]), tile_f_from(sum0));
-        return tile_f_fma(tile_f_fma(tile_f_load(tile->d[2 * b + 1]), tile_f_from(sum1), first), d, acc);
-    }
-    acc = tile_f_fma(tile_f_mul(tile_f_load(tile->d[b]), d), tile_f_from(tile_i_add(sum0, sum1)), acc);
-    return format->has_min ? tile_f_fma(tile_f_load(tile->m[b]), tile_f_set1(r->s), acc) : acc;
-}
-
-static void sweep_residuals(const struct tile_place *place)
-{
-    const struct kernel_matmul *job = place->job;
-    size_t offset = act_offset_residuals(job->k);
-    for (size_t i = 0; i < place->n_residuals; i++) {
-        size_t t = place->residuals[i].token;
-        const void *residuals = (const uint8_t *)job->acts + t * job->act_stride_bytes + offset;
-        const struct act_residual *r = (const struct act_residual *)residuals + place->residuals[i].index;
-        float *out = job->out + t * job->out_stride + place->row;
-        tile_sums_store(out, residual_add(place, r, tile_sums_load(out, place->n_rows)), place->n_rows);
+    UNROLL(TILE_COLUMNS)
+    for (size_t c = 0; c < TILE_COLUMNS; c++) {
+        tile_f d = tile_f_set1(columns->d[c][0]);
+        UNROLL(TILE_VECTORS)
+        for (size_t v = 0; v < TILE_VECTORS; v++) {
+            size_t i = c * TILE_VECTORS + v;
+            tile_f scale = tile_f_mul(tile_f_load(&tile->super_min[row + v * TILE_LANES]), d);
+            acc[i] = tile_f_fnma(scale, tile_f_from(of_min[i]), acc[i]);
+        }
     }
 }
 
 /* n_quads: how many vectors of codes share a scale, 4 or 8. */
-I8_INLINE void sweep_s256(const struct tile_place *place, int max, bool has_min, int n_quads)
+I8_INLINE void sweep_s256(const struct tile_place *place, const struct tile_columns *columns, int max, bool has_min,
+                          int n_quads)
 {
     const struct tile *tile = place->tile;
-    bool correct = max <= 127 || I8_OFFSET_S != 0;
-    struct tile_offsets offsets = tile_offsets(place, ACT_Q8_256);
-    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
-        struct tile_columns columns;
-        columns_begin(place, offsets, t, &columns);
-        tile_i sum[TILE_COLUMNS], of_pairs[TILE_COLUMNS];
-        UNROLL(TILE_COLUMNS)
-        for (size_t c = 0; c < TILE_COLUMNS; c++) {
-            of_pairs[c] = tile_i_zero();
-            if (!has_min && !correct) continue;
-            UNROLL(8)
-            for (size_t p = 0; p < 8; p++)
-                of_pairs[c] = tile_pairs(of_pairs[c], tile_i_load(tile->pairs[p]), load_u32(columns.sums[c] + 2 * p));
-        }
-        UNROLL(TILE_COLUMNS)
-        for (size_t c = 0; c < TILE_COLUMNS; c++)
-            sum[c] = has_min ? tile_i_zero() : of_pairs[c];
-        for (size_t i = 0; i < 64; i += (size_t)n_quads) {
-            const int8_t *q[TILE_COLUMNS];
-            UNROLL(TILE_COLUMNS)
-            for (size_t c = 0; c < TILE_COLUMNS; c++)
-                q[c] = columns.q[c] + 4 * i;
-            tile_dot_scaled(sum, tile->codes + TILE_QUAD * i, q, TILE_COLUMNS, n_quads, max,
-                            tile_i_load(tile->scales[i / 4]));
-        }
-        tile_f d = tile_f_load(tile->super_d);
-        UNROLL(TILE_COLUMNS)
-        for (size_t c = 0; c < TILE_COLUMNS; c++) {
-            tile_f d_act = tile_f_set1(*columns.d[c]);
-            columns.acc[c] = tile_f_fma(tile_f_mul(d, d_act), tile_f_from(sum[c]), columns.acc[c]);
-            if (!has_min) continue;
-            tile_f scale = tile_f_mul(tile_f_load(tile->super_min), d_act);
-            columns.acc[c] = tile_f_fnma(scale, tile_f_from(of_pairs[c]), columns.acc[c]);
-        }
-        columns_end(place, &columns);
+    bool correct = !has_min && (max <= TILE_MAX_UNSIGNED || I8_OFFSET_S != 0);
+    for (size_t row = 0; row < place->n_rows; row += TILE_LANES * TILE_VECTORS) {
+        tile_f acc[TILE_COLUMNS * TILE_VECTORS];
+        tile_i sum[TILE_COLUMNS * TILE_VECTORS];
+        UNROLL(TILE_COLUMNS * TILE_VECTORS)
+        for (size_t i = 0; i < TILE_COLUMNS * TILE_VECTORS; i++)
+            sum[i] = tile_i_zero();
+        for (size_t i = 0; i < 64; i += (size_t)n_quads)
+            tile_dot_scaled(sum, correct ? &columns->minus[0][i / 4] : NULL, tile->codes + 4 * (TILE_ROWS * i + row),
+                            columns->q[0] + 4 * i, n_quads, max, &tile->scales[i / 4][row]);
+        sums_load(columns, row, acc);
+        sums_scale(acc, sum, &tile->super_d[row], columns->d[0], UNPACK_PIECE / 32);
+        if (has_min) sums_subtract_min(place, columns, row, acc);
+        sums_store(columns, row, acc);
     }
 }
 
-static void sweep_b32_15(const struct tile_place *place)
+static void sweep_b32_15(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n)
 {
-    sweep_b32(place, 15, false);
+    sweep_b32(place, columns, first, n, 15, false);
 }
 
-static void sweep_b32_15_min(const struct tile_place *place)
+static void sweep_b32_15_min(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n)
 {
-    sweep_b32(place, 15, true);
+    sweep_b32(place, columns, first, n, 15, true);
 }
 
-static void sweep_b32_32(const struct tile_place *place)
+static void sweep_b32_32(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n)
 {
-    sweep_b32(place, 32, false);
+    sweep_b32(place, columns, first, n, 32, false);
 }
 
-static void sweep_b32_32_min(const struct tile_place *place)
+static void sweep_b32_32_min(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n)
 {
-    sweep_b32(place, 32, true);
+    sweep_b32(place, columns, first, n, 32, true);
 }
 
-static void sweep_b32_255(const struct tile_place *place)
+static void sweep_b32_255(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n)
 {
-    sweep_b32(place, 255, false);
+    sweep_b32(place, columns, first, n, 255, false);
 }
 
-static void sweep_s256_32(const struct tile_place *place)
-{
-    sweep_s256(place, 32, false, 4);
-}
+/* Super-blocks are always whole. */
+#define SWEEP_S256(name, max, has_min, n_quads)                                                                  \
+    static void name(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n) \
+    {                                                                                                            \
+        (void)first, (void)n;                                                                                    \
+        sweep_s256(place, columns, max, has_min, n_quads);                                                       \
+    }
 
-static void sweep_s256_32_min(const struct tile_place *place)
-{
-    sweep_s256(place, 32, true, 4);
-}
+SWEEP_S256(sweep_s256_32, 32, false, 4)
+SWEEP_S256(sweep_s256_32_min, 32, true, 4)
+SWEEP_S256(sweep_s256_64, 64, false, 4)
+SWEEP_S256(sweep_s256_127, 127, false, 4)
+SWEEP_S256(sweep_s256_255, 255, false, 4)
+SWEEP_S256(sweep_q4_k, 15, true, 8)
+SWEEP_S256(sweep_q5_k, 32, true, 8)
 
-static void sweep_s256_64(const struct tile_place *place)
-{
-    sweep_s256(place, 64, false, 4);
-}
-
-static void sweep_s256_127(const struct tile_place *place)
-{
-    sweep_s256(place, 127, false, 4);
-}
-
-static void sweep_s256_255(const struct tile_place *place)
-{
-    sweep_s256(place, 255, false, 4);
-}
-
-static void sweep_q4_k(const struct tile_place *place)
-{
-    sweep_s256(place, 15, true, 8);
-}
-
-static void sweep_q5_k(const struct tile_place *place)
-{
-    sweep_s256(place, 32, true, 8);
-}
-
-static void (*sweep_of(enum format format))(const struct tile_place *)
+static sweep_fn *sweep_of(enum format format)
 {
     const struct unpack_format *f = &unpack_table[format];
     if (f->class == UNPACK_NVFP4) return sweep_nvfp4;
@@ -410,32 +378,68 @@ static void (*sweep_of(enum format format))(const struct tile_place *)
     return f->max <= 64 ? sweep_s256_64 : f->max <= 127 ? sweep_s256_127 : sweep_s256_255;
 }
 
-enum { TILE_TOKENS = 1024 /* in one go: bounds the list of residuals */ };
+/* ---- products ---------------------------------------------------------------------------------- */
 
-_Static_assert(sizeof(struct tile) + TILE_TOKENS * ACT_RESIDUALS * sizeof(struct tile_residual) + 64 <=
-                   MATMUL_TILE_BYTES,
-               "scratch");
+static void tile_sweep_tokens(const struct tile_place *place, sweep_fn *sweep)
+{
+    enum kernel_act act = kernel_act_of(place->job->format);
+    struct tile_columns columns = {.minus = {{0}}};
+    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
+        columns_of_tokens(place, act, t, &columns);
+        sweep(place, &columns, 0, place->n / 32);
+    }
+}
 
-/* Sorted by the 256 elements they belong to; starts[p] is the first of piece p (n_pieces + 1 of them). */
-static void residuals_by_piece(const struct kernel_matmul *job, size_t n_pieces, struct tile_residual *sorted,
+/* Residuals of the piece's n blocks; starts[b] is the first of block b in `sorted`. */
+static void tile_sweep_residuals(const struct tile_place *place, sweep_fn *sweep, const struct tile_residual *sorted,
+                                 const uint32_t *starts)
+{
+    struct tile_columns columns = {.minus = {{0}}};
+    for (size_t b = 0; b < place->n / 32; b++) {
+        for (size_t i = starts[b]; i < starts[b + 1]; i += TILE_COLUMNS) {
+            columns_of_residuals(place, sorted + i, starts[b + 1] - i, &columns);
+            sweep(place, &columns, b, 1);
+        }
+    }
+}
+
+/* Sorted by block; starts[b] is the first of block b (n_blocks + 1 of them; another one is needed on the way). */
+static void residuals_by_block(const struct kernel_matmul *job, size_t n_blocks, struct tile_residual *sorted,
                                uint32_t *starts)
 {
-    size_t offset = act_offset_residuals(job->k);
-    memset(starts, 0, (n_pieces + 2) * sizeof *starts);
-    for (int pass = 0; pass < 2; pass++) { /* count, then place; starts[p + 1] is where the next of piece p goes */
+    memset(starts, 0, (n_blocks + 2) * sizeof *starts);
+    for (int pass = 0; pass < 2; pass++) { /* count, then place; starts[b + 1] is where the next of block b goes */
         for (size_t t = 0; t < job->n_tokens; t++) {
-            const void *row = (const uint8_t *)job->acts + t * job->act_stride_bytes + offset;
-            for (uint32_t i = 0; i < ACT_RESIDUALS; i++) {
-                size_t piece = ((const struct act_residual *)row)[i].block / 8;
-                if (piece >= n_pieces) continue;
+            const void *acts = (const uint8_t *)job->acts + t * job->act_stride_bytes;
+            const struct act_residual *residuals = act_row_at(ACT_Q8_32, job->k, acts).residuals;
+            for (uint16_t i = 0; i < ACT_RESIDUALS; i++) {
+                uint32_t block = residuals[i].block;
+                if (block >= n_blocks) continue;
                 if (pass == 0)
-                    starts[piece + 2]++;
+                    starts[block + 2]++;
                 else
-                    sorted[starts[piece + 1]++] = (struct tile_residual){(uint32_t)t, i};
+                    sorted[starts[block + 1]++] = (struct tile_residual){(uint16_t)t, i};
             }
         }
-        for (size_t p = 2; pass == 0 && p < n_pieces + 2; p++)
-            starts[p] += starts[p - 1];
+        for (size_t b = 2; pass == 0 && b < n_blocks + 2; b++)
+            starts[b] += starts[b - 1];
+    }
+}
+
+/* The tensor's scale and the bias, once all is summed. */
+static void tile_finish(const struct tile_place *place)
+{
+    const struct kernel_matmul *job = place->job;
+    for (size_t r = 0; r < place->n_rows; r += TILE_LANES) {
+        size_t n = place->n_rows - r < TILE_LANES ? place->n_rows - r : TILE_LANES;
+        tile_f scale = tile_f_set1(job->scale);
+        tile_f bias = job->bias ? tile_f_load_n(job->bias + place->row + r, n) : tile_f_zero();
+        for (size_t t = 0; t < job->n_tokens; t++) {
+            tile_f y = tile_f_load(place->tile->sums[t] + r);
+            if (job->scale != 1.0f) y = tile_f_mul(y, scale);
+            if (job->bias) y = tile_f_add(y, bias);
+            tile_f_store_n(job->out + t * job->out_stride + place->row + r, y, n);
+        }
     }
 }
 
@@ -445,34 +449,31 @@ static void matmul_tiles_of(const struct kernel_matmul *job, size_t row_begin, s
     struct tile_residual *residuals = (struct tile_residual *)(void *)(tile + 1);
     uint32_t *starts = (uint32_t *)(void *)(residuals + TILE_TOKENS * ACT_RESIDUALS);
     const struct unpack_format *format = &unpack_table[job->format];
-    size_t n_pieces = (job->k + UNPACK_PIECE - 1) / UNPACK_PIECE;
     bool has_residuals = format->class != UNPACK_S256;
-    void (*sweep)(const struct tile_place *) = sweep_of(job->format);
-    if (has_residuals) residuals_by_piece(job, n_pieces, residuals, starts);
+    sweep_fn *sweep = sweep_of(job->format);
+    if (has_residuals) residuals_by_block(job, job->k / 32, residuals, starts);
     for (size_t row = row_begin; row < row_end; row += TILE_ROWS) {
-        size_t n_rows = row_end - row < TILE_ROWS ? row_end - row : TILE_ROWS;
-        for (size_t p = 0; p < n_pieces; p++) {
-            size_t begin = UNPACK_PIECE * p, n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
-            struct tile_place place = {
-                .job = job,
-                .tile = tile,
-                .row = row,
-                .n_rows = n_rows,
-                .begin = begin,
-                .n = n,
-                .offset = format->max > 127 ? I8_OFFSET_S : format->offset,
-            };
-            if (has_residuals) {
-                place.residuals = residuals + starts[p];
-                place.n_residuals = starts[p + 1] - starts[p];
-            }
-            tile_fill(&place, tile);
-            sweep(&place);
-            sweep_residuals(&place);
+        struct tile_place place = {
+            .job = job,
+            .tile = tile,
+            .row = row,
+            .n_rows = row_end - row < TILE_ROWS ? row_end - row : TILE_ROWS,
+            .offset = format->max > TILE_MAX_UNSIGNED ? I8_OFFSET_S : format->offset,
+        };
+        memset(tile->sums, 0, job->n_tokens * sizeof tile->sums[0]);
+        for (place.begin = 0; place.begin < job->k; place.begin += UNPACK_PIECE) {
+            place.n = job->k - place.begin < UNPACK_PIECE ? job->k - place.begin : UNPACK_PIECE;
+            tile_fill(&place);
+            tile_sweep_tokens(&place, sweep);
+            if (has_residuals) tile_sweep_residuals(&place, sweep, residuals, starts + place.begin / 32);
         }
-        tile_finish(job, row, n_rows);
+        tile_finish(&place);
     }
 }
+
+_Static_assert(sizeof(struct tile) + TILE_TOKENS * ACT_RESIDUALS * sizeof(struct tile_residual) + 64 <=
+                   MATMUL_TILE_BYTES,
+               "scratch");
 
 static void matmul_tiles(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
 {
