@@ -277,12 +277,14 @@ I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size
     }
 }
 
-/* Adds n quads of products to 16-bit sums. (Two at a time: gcc adds up longer chains in another order, for which the
- * registers do not suffice.) */
+/* The sum is formed here and now: gcc 12 would rather have all products of a chain first, and not the registers. */
+#define TILE_KEEP(sum) __asm__("" : "+x"(sum))
+
+/* Adds n quads of products to 16-bit sums. */
 I8_INLINE void tile_products(__m256i part[TILE_COLUMNS * TILE_VECTORS], const uint8_t *codes, const int8_t *q,
                              int n_quads, int max)
 {
-    UNROLL(2)
+    UNROLL(8)
     for (int i = 0; i < n_quads; i++) {
         __m256i w[TILE_VECTORS];
         UNROLL(TILE_VECTORS)
@@ -297,6 +299,7 @@ I8_INLINE void tile_products(__m256i part[TILE_COLUMNS * TILE_VECTORS], const ui
                                 ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[v]), _mm256_sign_epi8(a, w[v]))
                                 : _mm256_maddubs_epi16(w[v], a);
                 part[c * TILE_VECTORS + v] = _mm256_add_epi16(part[c * TILE_VECTORS + v], x);
+                TILE_KEEP(part[c * TILE_VECTORS + v]);
             }
         }
     }
@@ -316,27 +319,42 @@ I8_INLINE int tile_run(int max)
     return max <= 15 ? 8 : max <= 32 ? 4 : max <= 127 ? 2 : 1;
 }
 
+/* sum += scale * (minus + products) */
+I8_INLINE void tile_add_run(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
+                            const int8_t *q, int n_quads, int max, const __m256i scale[TILE_VECTORS])
+{
+    __m256i part[TILE_COLUMNS * TILE_VECTORS];
+    tile_begin(part, minus);
+    tile_products(part, codes, q, n_quads, max);
+    UNROLL(TILE_COLUMNS * TILE_VECTORS)
+    for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++)
+        sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(part[j], scale[j % TILE_VECTORS]));
+}
+
 I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
                                const int8_t *q, int n_quads, int max, const int32_t *scales)
 {
     const int run = minus || tile_run(max) > n_quads ? n_quads : tile_run(max);
     for (int i = 0; i < n_quads; i += run) {
-        __m256i part[TILE_COLUMNS * TILE_VECTORS];
-        tile_begin(part, minus);
-        tile_products(part, codes + 4 * TILE_ROWS * i, q + 4 * i, run, max);
-        UNROLL(TILE_COLUMNS * TILE_VECTORS)
-        for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++) {
-            __m256i scale = scales ? tile_i_load(scales + TILE_LANES * (j % TILE_VECTORS)) : _mm256_set1_epi16(1);
-            sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(part[j], scale));
-        }
+        __m256i scale[TILE_VECTORS];
+        UNROLL(TILE_VECTORS)
+        for (int v = 0; v < TILE_VECTORS; v++)
+            scale[v] = tile_i_load(scales + TILE_LANES * v);
+        tile_add_run(sum, minus, codes + 4 * TILE_ROWS * i, q + 4 * i, run, max, scale);
     }
 }
 
 I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
                         const int8_t *q, int n_quads, int max)
 {
+    const int run = minus || tile_run(max) > n_quads ? n_quads : tile_run(max);
+    __m256i ones[TILE_VECTORS];
+    UNROLL(TILE_VECTORS)
+    for (int v = 0; v < TILE_VECTORS; v++)
+        ones[v] = _mm256_set1_epi16(1);
     tile_begin(sum, NULL);
-    tile_dot_scaled(sum, minus, codes, q, n_quads, max, NULL);
+    for (int i = 0; i < n_quads; i += run)
+        tile_add_run(sum, minus, codes + 4 * TILE_ROWS * i, q + 4 * i, run, max, ones);
 }
 
 #endif
