@@ -65,6 +65,30 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));
 }
 
+typedef i32x8 i8_acc64;
+typedef i8_scales i8_scales64;
+
+#define i8_scales64_from i8_scales_from
+
+I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x32 first, i8x32 last, const int8_t *acts, const uint8_t *signs,
+                            i8_scales64 scales, int i)
+{
+    i8x32 x = i8x32_load(acts + 64 * i), y = i8x32_load(acts + 64 * i + 32);
+    if (signs) {
+        x = i8x32_negate(x, load_u32(signs + 8 * i));
+        y = i8x32_negate(y, load_u32(signs + 8 * i + 4));
+    }
+    acc = i8_dot_scaled_u(acc, first, x, scales, 2 * i);
+    return i8_dot_scaled_u(acc, last, y, scales, 2 * i + 1);
+}
+
+#define i8_acc64_zero i32x8_zero
+
+I8_INLINE i32x8 i8_acc64_sums(i8_acc64 acc)
+{
+    return acc;
+}
+
 /* In 16 bits: 8 * 2 * 3 * 127 fits. */
 I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)
 {

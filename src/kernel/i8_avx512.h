@@ -48,6 +48,39 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_dpwssd_epi32(acc, products, i8_scale_pair(scales, j));
 }
 
+I8_INLINE __m512i i8_two_halves(__m256i low, __m256i high)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+typedef __m512i i8_acc64;
+typedef __m512i i8_scales64;
+
+/* Those of sub-block n mod 4 in quarter n, in order. */
+I8_INLINE i8_scales64 i8_scales64_from(i16x16 v)
+{
+    const __m512i order =
+        _mm512_set_epi64(0, 0x000f000b00070003, 0, 0x000e000a00060002, 0, 0x000d000900050001, 0, 0x000c000800040000);
+    return _mm512_permutexvar_epi16(order, _mm512_castsi256_si512(v));
+}
+
+I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x32 first, i8x32 last, const int8_t *acts, const uint8_t *signs,
+                            i8_scales64 scales, int i)
+{
+    __m512i x = _mm512_loadu_si512(acts + 64 * i);
+    if (signs) x = _mm512_mask_sub_epi8(x, (__mmask64)load_i64(signs + 8 * i), _mm512_setzero_si512(), x);
+    __m512i products = _mm512_maddubs_epi16(i8_two_halves(first, last), x);
+    __m512i scale = _mm512_shuffle_epi8(scales, _mm512_set1_epi16((short)(2 * i | (2 * i + 1) << 8)));
+    return _mm512_dpwssd_epi32(acc, products, scale);
+}
+
+#define i8_acc64_zero _mm512_setzero_si512
+
+I8_INLINE i32x8 i8_acc64_sums(i8_acc64 acc)
+{
+    return _mm256_add_epi32(_mm512_castsi512_si256(acc), _mm512_extracti64x4_epi64(acc, 1));
+}
+
 I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)
 {
     return _mm256_dpbusd_epi32(acc, codes, acts);
@@ -95,11 +128,6 @@ I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *
     __m512i halves = _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
     __m512i sums = _mm512_add_epi32(halves, _mm512_shuffle_epi32(halves, 0x4e));
     return _mm512_castsi512_si256(_mm512_permutexvar_epi64(firsts, sums));
-}
-
-I8_INLINE __m512i i8_two_halves(__m256i low, __m256i high)
-{
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
 I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,

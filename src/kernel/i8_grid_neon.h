@@ -57,16 +57,16 @@ I8_INLINE int8x16_t i8x16_rows8(const int8_t *a, const int8_t *b)
 
 I8_INLINE i8x32 i8x32_rows8(const int8_t *rows, const uint16_t *index)
 {
-    return (i8x32){i8x16_rows8(rows + 8 * index[0], rows + 8 * index[1]),
-                   i8x16_rows8(rows + 8 * index[2], rows + 8 * index[3])};
+    return (i8x32){i8x16_rows8(rows + 8 * (size_t)index[0], rows + 8 * (size_t)index[1]),
+                   i8x16_rows8(rows + 8 * (size_t)index[2], rows + 8 * (size_t)index[3])};
 }
 
 I8_INLINE int8x16_t i8x16_rows4(const int8_t *rows, const uint16_t *index)
 {
-    uint32x4_t v = vdupq_n_u32(load_u32(rows + 4 * index[0]));
-    v = vsetq_lane_u32(load_u32(rows + 4 * index[1]), v, 1);
-    v = vsetq_lane_u32(load_u32(rows + 4 * index[2]), v, 2);
-    return vreinterpretq_s8_u32(vsetq_lane_u32(load_u32(rows + 4 * index[3]), v, 3));
+    uint32x4_t v = vdupq_n_u32(load_u32(rows + 4 * (size_t)index[0]));
+    v = vsetq_lane_u32(load_u32(rows + 4 * (size_t)index[1]), v, 1);
+    v = vsetq_lane_u32(load_u32(rows + 4 * (size_t)index[2]), v, 2);
+    return vreinterpretq_s8_u32(vsetq_lane_u32(load_u32(rows + 4 * (size_t)index[3]), v, 3));
 }
 
 I8_INLINE i8x32 i8x32_rows4(const int8_t *rows, const uint16_t *index)
@@ -199,6 +199,30 @@ I8_INLINE i8x32 i8x32_negate(i8x32 v, uint32_t bits)
 {
     i8x32 mask = i8x32_bits(bits, 0xff);
     return (i8x32){vsubq_s8(veorq_s8(v.lo, mask.lo), mask.lo), vsubq_s8(veorq_s8(v.hi, mask.hi), mask.hi)};
+}
+
+typedef i32x8 i8_acc64;
+typedef i8_scales i8_scales64;
+
+#define i8_scales64_from i8_scales_from
+
+I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x32 first, i8x32 last, const int8_t *acts, const uint8_t *signs,
+                            i8_scales64 scales, int i)
+{
+    i8x32 x = i8x32_load(acts + 64 * i), y = i8x32_load(acts + 64 * i + 32);
+    if (signs) {
+        x = i8x32_negate(x, load_u32(signs + 8 * i));
+        y = i8x32_negate(y, load_u32(signs + 8 * i + 4));
+    }
+    acc = i8_dot_scaled_u(acc, first, x, scales, 2 * i);
+    return i8_dot_scaled_u(acc, last, y, scales, 2 * i + 1);
+}
+
+#define i8_acc64_zero i32x8_zero
+
+I8_INLINE i32x8 i8_acc64_sums(i8_acc64 acc)
+{
+    return acc;
 }
 
 I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)

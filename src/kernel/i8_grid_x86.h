@@ -20,6 +20,8 @@
  *   i16x16_from_last    of the last 16 bytes
  *   i16x16_affine       v * factor + add, factor 1 or 2
  *   i16x16_negate       lanes whose bits in the mask are set
+ *   i8_dot64            acc + products of 64 codes 0..127 (i8_avx2.h, i8_avx512.h), scaled, with the i-th 64
+ *                       activations, negative where `signs` says so (NULL: nowhere); i8_acc64, i8_scales64_from
  *   i8_small_add, sums  products of codes 0..3 with activations, at most eight added to zero; then an i32x8
  *   f32x8_from_halves   of eight binary16
  */
@@ -27,13 +29,6 @@
 #define STILE_KERNEL_I8_GRID_X86_H
 
 #include "kernel/i8_x86.h"
-
-I8_INLINE long long load_i64(const void *p)
-{
-    long long x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
 
 I8_INLINE i8x32 i8x32_times(i8x32 a, i8x32 b)
 {
@@ -72,10 +67,10 @@ I8_INLINE i8x32 i8x32_spread(__m256i words, int width)
 /* Broadcasts cost no arithmetic, and blends go where shuffles do not. */
 I8_INLINE i8x32 i8x32_rows8(const int8_t *rows, const uint16_t *index)
 {
-    __m256i a = _mm256_set1_epi64x(load_i64(rows + 8 * index[0])),
-            b = _mm256_set1_epi64x(load_i64(rows + 8 * index[1]));
-    __m256i c = _mm256_set1_epi64x(load_i64(rows + 8 * index[2])),
-            d = _mm256_set1_epi64x(load_i64(rows + 8 * index[3]));
+    __m256i a = _mm256_set1_epi64x(load_i64(rows + 8 * (size_t)index[0])),
+            b = _mm256_set1_epi64x(load_i64(rows + 8 * (size_t)index[1]));
+    __m256i c = _mm256_set1_epi64x(load_i64(rows + 8 * (size_t)index[2])),
+            d = _mm256_set1_epi64x(load_i64(rows + 8 * (size_t)index[3]));
     return _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0c), _mm256_blend_epi32(c, d, 0xc0), 0xf0);
 }
 
@@ -84,7 +79,7 @@ I8_INLINE i8x32 i8x32_rows4(const int8_t *rows, const uint16_t *index)
     __m256i v[8];
     UNROLL(8)
     for (int i = 0; i < 8; i++)
-        v[i] = _mm256_set1_epi32((int)load_u32(rows + 4 * index[i]));
+        v[i] = _mm256_set1_epi32((int)load_u32(rows + 4 * (size_t)index[i]));
     __m256i a = _mm256_blend_epi32(v[0], v[1], 0x02), b = _mm256_blend_epi32(v[2], v[3], 0x08);
     __m256i c = _mm256_blend_epi32(v[4], v[5], 0x20), d = _mm256_blend_epi32(v[6], v[7], 0x80);
     return _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0c), _mm256_blend_epi32(c, d, 0xc0), 0xf0);

@@ -39,6 +39,13 @@ typedef __m256i i32x8;
 typedef __m256i i16x16;
 typedef __m256i i8_scales;
 
+I8_INLINE long long load_i64(const void *p)
+{
+    long long x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
 I8_INLINE i8x32 i8x32_load(const void *p)
 {
     return _mm256_loadu_si256(p);

@@ -108,11 +108,16 @@ I8_INLINE uint32_t grid_signs_of(const struct grid_block *b, int j)
     return load_u32(b->signs + 4 * j);
 }
 
-/* 8 * row +- 1 */
+/* -1, 0, 1, and 1 more */
+I8_INLINE i8x32 grid_ternary_rows(const struct grid_block *b, int j)
+{
+    return i8x32_add(grid_rows(b, grid_iq1_s[0], 8, j), i8x32_set1(1));
+}
+
+/* 8 * row +- 1, and 9 more */
 I8_INLINE i8x32 grid_shifted_rows(const struct grid_block *b, int j)
 {
-    i8x32 row = grid_rows(b, grid_iq1_s[0], 8, j), two = i8x32_add(row, row), four = i8x32_add(two, two);
-    return i8x32_add(i8x32_add(four, four), i8x32_negate(i8x32_set1(1), grid_signs_of(b, j)));
+    return i8x32_or(i8x32_shift_left(grid_ternary_rows(b, j), 3), i8x32_bits(~grid_signs_of(b, j), 2));
 }
 
 /* ---- ternary and bits -------------------------------------------------------------------------- */
@@ -164,6 +169,7 @@ I8_INLINE void unpack_grid(const uint8_t *block, struct unpacked *out, grid_spre
 {
     struct grid_block b;
     spread(block, &b);
+    I8_IN_MEMORY(&b);
     i16x16_store(out->scales, b.scales);
     out->super_d = f32_from_f16(load_u16(block)) * factor;
     UNROLL(8)
@@ -177,11 +183,12 @@ I8_INLINE void unpack_grid_shifted(const uint8_t *block, struct unpacked *out, g
 {
     struct grid_block b;
     spread(block, &b);
+    I8_IN_MEMORY(&b);
     i16x16_store(out->scales, b.scales);
     out->super_d = f32_from_f16(d) * 0.125f;
     UNROLL(8)
     for (int j = 0; j < 8; j++)
-        i8x32_store(out->codes + 32 * j, i8x32_add(grid_shifted_rows(&b, j), i8x32_set1(9)));
+        i8x32_store(out->codes + 32 * j, grid_shifted_rows(&b, j));
 }
 
 I8_INLINE void unpack_parts(const uint8_t *p, size_t n, struct unpacked *out, i8x32 (*codes)(const uint8_t *, size_t),
