@@ -362,7 +362,7 @@ struct stile_measurement {
     uint64_t size_bytes; /* 0 for STILE_MATMUL */
     char format[12];     /* "Q4_K"; "" for the others */
     double median, best;
-    double spread; /* half the distance of the smallest sample from the largest, as a share of the median */
+    double spread; /* half the distance between the quartiles, as a share of the median */
     uint32_t n_samples;
     double samples[STILE_PROBE_SAMPLES_MAX]; /* in the order of measuring */
 };

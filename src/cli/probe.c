@@ -92,7 +92,7 @@ static const char *cache_name(const struct stile_caches *caches, uint64_t size_b
     return size_bytes <= caches->l3_bytes ? "L3" : "memory";
 }
 
-/* As "43.2 ± 2%": the median, and half the way from the smallest sample to the largest. */
+/* As "43.2 ± 2%": the median, and half the distance between the quartiles. */
 static void add(struct grid grids[N_TABLES], const struct stile_measurement *m, const struct stile_caches *caches)
 {
     char row[2 * CELL], column[2 * CELL], value[CELL], size[CELL];
@@ -143,8 +143,7 @@ static void show_head(const struct stile_machine *machine, const struct stile_pr
     printf("%s\n%ld processors, %s of memory%s\n", machine->cpu, sysconf(_SC_NPROCESSORS_ONLN),
            size_text(size, machine->memory_bytes), caches);
     if (localtime_r(&seconds, &calendar)) strftime(when, sizeof when, "%Y-%m-%d %H:%M", &calendar);
-    printf("measured %s in %.0f s; medians, and half the way from the smallest sample to the largest\n", when,
-           probe->duration_s);
+    printf("measured %s in %.0f s; medians, and half the distance between the quartiles\n", when, probe->duration_s);
 }
 
 static void show(const struct stile_machine *machine, const struct stile_probe *probe)

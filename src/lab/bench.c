@@ -293,7 +293,7 @@ static int run_all(struct bench *bench, struct stile_error *error)
 {
     const struct bench_plan *plan = bench->plan;
     int failed = plan->start ? bench_start(bench, error) : 0;
-    if (!failed && plan->prompts.n + plan->generates.n > 0) bench->limit = limit_start();
+    if (!failed) bench->limit = limit_start();
     if (!failed) failed = open_models(bench, error);
     for (size_t t = 0; t < plan->threads.n; t++)
         for (size_t b = 0; b < plan->batches.n && !failed; b++)

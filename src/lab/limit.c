@@ -9,6 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* there SIGPIPE has to be ignored, should the child be killed */
+#endif
+
 enum { READ_NS = 50 * 1000 * 1000 };
 
 struct limit {

@@ -132,7 +132,7 @@ void machine_summarize(struct stile_measurement *m)
     }
     m->median = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
     m->best = m->quantity == STILE_LATENCY ? sorted[0] : sorted[n - 1];
-    if (m->median > 0) m->spread = (sorted[n - 1] - sorted[0]) / 2 / m->median;
+    if (m->median > 0) m->spread = (sorted[n - 1 - n / 4] - sorted[n / 4]) / 2 / m->median;
 }
 
 static int measure_read(struct machine *machine, struct stile_error *error)
