@@ -178,7 +178,8 @@ void stile_free(void *memory);
 
 struct stile_session;
 
-enum stile_kv_format { STILE_KV_F16 = 0, STILE_KV_F32 = 1 };
+/* Of the KV cache. Q8_0 takes half the memory of F16, and is read in half the time. */
+enum stile_kv_format { STILE_KV_F16 = 0, STILE_KV_F32 = 1, STILE_KV_Q8_0 = 2 };
 
 /* Zero in any field means "the default". */
 struct stile_session_options {

@@ -1,7 +1,7 @@
 /* kernel_check - every kernel of every table this processor can run, compared with the scalar table, bit for bit.
  *
  *     kernel_check [--quick] [ISA...]                 the comparison; prints one line per table, exit code 1 on a
- * failure kernel_check --bench [--json] [-t THREADS] [-k SIZE] [FORMAT...]    times matmul and quantize of every table
+ * failure kernel_check --bench [--json] [-t THREADS] [-k SIZE] [FORMAT|ops...]    times every slot of every table
  */
 #include "kernel_check.h"
 
@@ -106,10 +106,12 @@ static void check_table(const struct kernel_table *truth, const struct kernel_ta
     if (table == truth) {
         check_truth(truth);
         kernel_check_ops(truth, truth);
+        check_attentions(truth, truth);
     } else {
         check_quantize(truth, table);
         check_matmul(truth, table);
         kernel_check_ops(truth, table);
+        check_attentions(truth, table);
     }
     printf("%-7s %-15s %7zu passed %5zu failed  %.1f s\n", table->isa,
            table == truth ? "against doubles" : "against scalar", n_passed - passed, n_failed - failed,
@@ -133,7 +135,7 @@ static int check_all(char **names)
 static int usage(void)
 {
     fprintf(stderr, "usage: kernel_check [--quick] [ISA...]\n"
-                    "       kernel_check --bench [--json] [-t THREADS] [-k SIZE] [FORMAT...]\n");
+                    "       kernel_check --bench [--json] [-t THREADS] [-k SIZE] [FORMAT|ops...]\n");
     return 2;
 }
 

@@ -29,7 +29,10 @@ bool check_same(const float *a, const float *b, size_t n);
 void *check_guarded(size_t size_bytes);
 void check_guarded_free(void *p, size_t size_bytes);
 
-/* Every slot but quantize and matmul (kernel_check_ops.c). Returns the number of failures; reports through
+/* kv_store and attention (kernel_check_attention.c). */
+void check_attentions(const struct kernel_table *truth, const struct kernel_table *table);
+
+/* The small vector operations (kernel_check_ops.c). Returns the number of failures; reports through
  * check_result. */
 int kernel_check_ops(const struct kernel_table *truth, const struct kernel_table *table);
 
@@ -54,5 +57,7 @@ struct check_bench {
     bool json;
 };
 int check_bench_run(const struct check_bench *options);
+/* All but quantize and matmul (kernel_check_bench_ops.c). */
+void check_bench_ops(const struct check_bench *options);
 
 #endif

@@ -174,6 +174,7 @@ int check_bench_run(const struct check_bench *options)
         if (!info || !info->decode || !wanted(options, info->name)) continue;
         if (options->k % info->block_elements == 0) bench_matmul(options, threads, format, weights);
     }
+    if (wanted(options, "ops")) check_bench_ops(options);
     if (options->json) printf("]\n");
     free(weights);
     threads_free(threads);

@@ -47,7 +47,7 @@ static void cost_of_a_token(void **state)
         const struct gguf_tensor *tensor = &model->model->gguf->tensors[i];
         *(tensor->n_dims == 2 ? &matrices : &vectors) += tensor->size_bytes;
     }
-    struct step_shape shape = {.n_tokens = 1, .n_past = 9, .n_selected = 1, .kv_element_bytes = 2};
+    struct step_shape shape = {.n_tokens = 1, .n_past = 9, .n_selected = 1, .kv_format = FORMAT_F16};
     struct cost cost = program_cost(model->program, &shape);
     assert_int_equal(cost.weight_bytes, matrices + vectors + h->d_model * sizeof(float));
     /* ten positions read, one written, keys and values */
@@ -56,10 +56,13 @@ static void cost_of_a_token(void **state)
 
     /* Many tokens read the matrices once, too; the cache's visible part once; every query meets every position it sees.
      */
-    shape = (struct step_shape){.n_tokens = 4, .n_past = 0, .n_selected = 4, .kv_element_bytes = 4};
+    shape = (struct step_shape){.n_tokens = 4, .n_past = 0, .n_selected = 4, .kv_format = FORMAT_F32};
     cost = program_cost(model->program, &shape);
     assert_int_equal(cost.weight_bytes, matrices + vectors + 4 * h->d_model * sizeof(float));
     assert_int_equal(cost.kv_bytes, 2 * (4 + 4) * h->n_kv_heads * h->head_dim * 4);
+    shape.kv_format = FORMAT_Q8_0;
+    cost = program_cost(model->program, &shape);
+    assert_int_equal(cost.kv_bytes, 2 * (4 + 4) * h->n_kv_heads * h->head_dim * 34 / 32);
     assert_int_equal(cost.macs, 4 * matrices / sizeof(float) + 2 * (1 + 2 + 3 + 4) * h->n_heads * h->head_dim);
     stile_model_close(model);
 }
@@ -83,7 +86,7 @@ static void cost_of_windows(void **state)
                 pairs += p + 1 - begin;
                 if (begin < oldest) oldest = begin;
             }
-            struct step_shape shape = {.n_tokens = n, .n_past = n_past, .n_selected = n, .kv_element_bytes = 2};
+            struct step_shape shape = {.n_tokens = n, .n_past = n_past, .n_selected = n, .kv_format = FORMAT_F16};
             struct cost cost = op_cost(model->program, sliding, &shape);
             assert_int_equal(cost.macs, 2 * pairs * h->n_heads * h->head_dim);
             assert_int_equal(cost.kv_bytes, 2 * (n_past + n - oldest) * h->n_kv_heads * h->head_dim * 2);

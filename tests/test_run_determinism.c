@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { MODELS_MAX = 64, PATH_BYTES = 4096, TOKENS_MAX = 256 };
+enum { MODELS_MAX = 64, PATH_BYTES = 4096, TOKENS_MAX = 640 };
 
 static const char *golden_dir = "build/golden";
 static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
@@ -34,10 +34,11 @@ static void fill_tokens(int32_t *tokens, size_t n, uint32_t n_vocab)
 
 /* Hash of the logits of a prompt of n - 3 tokens, then of three single tokens; 0 where this machine has no such
  * instruction set. */
-static uint64_t hash_of(struct stile_model *model, size_t n, const char *isa, uint32_t n_threads, uint32_t n_batch)
+static uint64_t hash_of(struct stile_model *model, enum stile_kv_format kv, size_t n, const char *isa,
+                        uint32_t n_threads, uint32_t n_batch)
 {
     struct stile_session_options options = {
-        .n_ctx = TOKENS_MAX, .isa = isa, .n_threads = n_threads, .n_batch = n_batch};
+        .n_ctx = TOKENS_MAX, .isa = isa, .n_threads = n_threads, .n_batch = n_batch, .kv_format = kv};
     struct stile_session *session;
     struct stile_error error;
     int32_t tokens[TOKENS_MAX];
@@ -61,7 +62,7 @@ static void check_hash(uint64_t hash, uint64_t expected, const char *isa, uint32
 }
 
 /* Scalar code sees n_scalar tokens only. */
-static void check_model(const char *path, size_t n, size_t n_scalar)
+static void check_model(const char *path, enum stile_kv_format kv, size_t n, size_t n_scalar)
 {
     static const struct {
         uint32_t n_threads, n_batch;
@@ -70,14 +71,14 @@ static void check_model(const char *path, size_t n, size_t n_scalar)
     struct stile_error error;
     int n_isas = 0;
     must(stile_model_open(&model, path, &error), &error);
-    uint64_t expected = hash_of(model, n, NULL, 1, 1), few = hash_of(model, n_scalar, NULL, 1, 1);
+    uint64_t expected = hash_of(model, kv, n, NULL, 1, 1), few = hash_of(model, kv, n_scalar, NULL, 1, 1);
     assert_int_not_equal(expected, few);
     for (size_t i = 0; i < N_ISAS; i++) {
         bool scalar = strcmp(isas[i], "scalar") == 0;
-        if (hash_of(model, n_scalar, isas[i], 1, 64) == 0) continue;
+        if (hash_of(model, kv, n_scalar, isas[i], 1, 64) == 0) continue;
         n_isas++;
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
-            check_hash(hash_of(model, scalar ? n_scalar : n, isas[i], ways[w].n_threads, ways[w].n_batch),
+            check_hash(hash_of(model, kv, scalar ? n_scalar : n, isas[i], ways[w].n_threads, ways[w].n_batch),
                        scalar ? few : expected, isas[i], ways[w].n_threads, ways[w].n_batch);
     }
     assert_true(n_isas > 0);
@@ -91,7 +92,7 @@ static int is_quantized(const struct dirent *entry)
     return strncmp(entry->d_name, "format_", 7) == 0 && strstr(entry->d_name, ".gguf") != NULL;
 }
 
-/* 70 tokens: batches of 64 leave a rest, and the cache has more than one tile of 64 positions. */
+/* 70 tokens: batches of 64 leave a rest. */
 static void test_every_format(void **state)
 {
     (void)state;
@@ -102,10 +103,20 @@ static void test_every_format(void **state)
     assert_in_range(n, 1, MODELS_MAX);
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "%s/models/%s", golden_dir, entries[i]->d_name);
-        check_model(path, 73, 11);
+        check_model(path, STILE_KV_F16, 73, 11);
         free(entries[i]);
     }
     free(entries);
+}
+
+/* A cache of three tiles, in every format. */
+static void test_long_context(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/models/format_q8_0.gguf", golden_dir);
+    for (int kv = STILE_KV_F16; kv <= STILE_KV_Q8_0; kv++)
+        check_model(path, (enum stile_kv_format)kv, SANITIZED ? 270 : TOKENS_MAX - 20, SANITIZED ? 30 : 270);
 }
 
 static void test_smollm2(void **state)
@@ -117,12 +128,13 @@ static void test_smollm2(void **state)
         printf("skipped: %s\n", error.message);
         skip();
     }
-    check_model(path, SANITIZED ? 12 : 73, 4);
+    check_model(path, STILE_KV_F16, SANITIZED ? 12 : 73, 4);
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_format), cmocka_unit_test(test_smollm2)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_format), cmocka_unit_test(test_long_context),
+                                       cmocka_unit_test(test_smollm2)};
     if (argc > 1) golden_dir = argv[1];
     return cmocka_run_group_tests_name("run determinism", tests, NULL, NULL);
 }

@@ -20,6 +20,8 @@ static const double tolerance_float = 1e-4;
 /* How many times what rounding alone does to a model (its rms error, which the truth states) is still lawful: it is the
  * same rounding, but values at the edge of a step fall to either side. */
 static const double tolerance_rounding = 1.1;
+/* Eight bits for keys, values and queries, on random weights: half as much again as the worst of these models loses. */
+static const double tolerance_q8_0 = 0.05;
 
 struct truth {
     uint32_t n_tokens, n_vocab;
@@ -129,15 +131,19 @@ static void test_model(void **state)
     float *batches = evaluate(model, &truth, STILE_KV_F32, 7, truth.n_tokens);
     float *calls = evaluate(model, &truth, STILE_KV_F32, 0, 7);
     float *half = evaluate(model, &truth, STILE_KV_F16, 0, truth.n_tokens);
+    float *q8_0 = evaluate(model, &truth, STILE_KV_Q8_0, 0, truth.n_tokens);
     double max = error_max(&truth, whole), rms = error_rms(&truth, whole), rms_half = error_rms(&truth, half);
-    printf("%-20s F32 KV: max %.1e rms %.1e (int8 alone %.1e)   F16 KV: rms %.1e (F16 alone %.1e)\n", name, max, rms,
-           truth.act_error, rms_half, truth.kv_error);
+    double rms_q8_0 = error_rms(&truth, q8_0);
+    printf(
+        "%-20s F32 KV: max %.1e rms %.1e (int8 alone %.1e)   F16 KV: rms %.1e (F16 alone %.1e)   Q8_0 KV: rms %.1e\n",
+        name, max, rms, truth.act_error, rms_half, truth.kv_error, rms_q8_0);
 
     if (truth.act_error == 0)
         assert_true(max <= tolerance_float);
     else
         assert_true(rms <= tolerance_rounding * truth.act_error);
     assert_true(rms_half <= tolerance_rounding * hypot(truth.kv_error, truth.act_error));
+    assert_true(rms_q8_0 <= hypot(tolerance_q8_0, rms));
     assert_memory_equal(batches, whole, size_bytes);
     assert_memory_equal(calls, whole, size_bytes);
     check_single_tokens(model, &truth, whole);
@@ -146,6 +152,7 @@ static void test_model(void **state)
     free(batches);
     free(calls);
     free(half);
+    free(q8_0);
     free(truth.tokens);
     free(truth.logits);
     stile_model_close(model);

@@ -113,11 +113,11 @@ static double peer_distance(size_t n_positions)
     return smallest;
 }
 
-static void test_distance_from_truth(void **state)
+/* Over all prompts, with a KV cache of this format. */
+static struct figures run_prompts(const char *kv_name, enum stile_kv_format kv)
 {
-    (void)state;
     json_t *truth = load("tests/golden/smollm2_truth.json"), *prompt;
-    struct stile_session_options options = {.n_ctx = 1024};
+    struct stile_session_options options = {.n_ctx = 1024, .kv_format = kv};
     struct stile_session *session;
     struct stile_error error;
     struct figures figures = {0};
@@ -132,15 +132,23 @@ static void test_distance_from_truth(void **state)
     stile_session_free(session);
     json_decref(truth);
 
-    double distance = figures.distance / (double)figures.n_positions, peer = peer_distance(figures.n_positions);
-    printf("%-32s distance %.5f, lost %zu   (%zu prompts, %zu positions, %zu certain)\n", "stile", distance,
-           figures.n_lost, n_prompts, figures.n_positions, figures.n_certain);
+    figures.distance /= (double)figures.n_positions;
+    printf("stile, %-25s distance %.5f, lost %zu   (%zu prompts, %zu positions, %zu certain)\n", kv_name,
+           figures.distance, figures.n_lost, n_prompts, figures.n_positions, figures.n_certain);
     assert_true(figures.n_certain > 0);
+    return figures;
+}
+
+static void test_distance_from_truth(void **state)
+{
+    (void)state;
+    struct figures figures = run_prompts("F16 KV", STILE_KV_F16), q8_0 = run_prompts("Q8_0 KV", STILE_KV_Q8_0);
+    double peer = peer_distance(figures.n_positions);
     assert_int_equal(figures.n_lost, 0);
     if (SANITIZED)
         printf("under a sanitizer: a few prompts only, not held to the peer's distance\n");
     else
-        assert_true(distance <= peer);
+        assert_true(figures.distance <= peer && q8_0.distance <= peer);
 }
 
 int main(void)

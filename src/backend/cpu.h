@@ -10,9 +10,8 @@
 #include "kernel/kernel.h"
 #include "program/cost.h"
 
-/* One layer's cache: keys and values are (n_kv_heads, capacity, head_dim) in the cache's format. Position p lies in
- * slot p % capacity; a layer with a window needs room for window + n_batch positions, any other for the whole context.
- */
+/* One layer's cache: keys and values are one kernel_kv_bytes after the other, for each KV head; zeros at first. A layer
+ * with a window needs room for window + n_batch positions, any other for the whole context. */
 struct cpu_kv {
     void *keys, *values;
     size_t capacity; /* a multiple of KERNEL_KV_TILE */
@@ -22,7 +21,8 @@ struct cpu_options {
     const struct kernel_table *kernels;
     int n_threads;
     uint32_t n_batch;      /* most tokens of one run */
-    enum format kv_format; /* FORMAT_F16 or FORMAT_F32 */
+    uint32_t n_ctx;        /* positions at most */
+    enum format kv_format; /* F16, F32 or Q8_0 */
 };
 
 struct cpu_batch {

@@ -94,7 +94,7 @@ static int measure(const struct options *options, const struct bench_models *mod
         .start = options->start || options->cold,
         .cold = options->cold,
         .profile = options->profile != NULL,
-        .kv_format = strcmp(options->kv, "f32") == 0 ? STILE_KV_F32 : STILE_KV_F16,
+        .kv_format = options_kv_format(options),
         .isa = options->isa,
         .n_repetitions = (uint32_t)options->n_repetitions,
         .spread = options->spread,

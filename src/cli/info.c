@@ -203,7 +203,7 @@ int command_info(const struct options *options)
     if (report.n_ctx == 0) report.n_ctx = report.info->n_ctx_trained < 4096 ? report.info->n_ctx_trained : 4096;
     const struct stile_session_options session = {
         .n_ctx = report.n_ctx,
-        .kv_format = strcmp(options->kv, "f32") == 0 ? STILE_KV_F32 : STILE_KV_F16,
+        .kv_format = options_kv_format(options),
     };
     int status = EXIT_OK;
     if (stile_model_memory(model, &session, &report.memory, &error) != STILE_OK) {

@@ -1,6 +1,7 @@
 /* options.c - the table, and reading a command line by it. */
 #include "cli/options.h"
 #include "cli/output.h"
+#include "lab/bench.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -41,8 +42,8 @@ const struct option option_table[] = {
      AT(raw)},
     {"stop", 0, OPTION_STOP, "TEXT", 0, 0, "", "end the reply before TEXT; may be given up to 16 times", FOR_RUN,
      AT(stop)},
-    {"kv", 0, OPTION_CHOICE, "f16|f32", 0, 0, NULL, "number format of the KV cache", FOR_RUN | FOR_INFO | FOR_BENCH,
-     AT(kv)},
+    {"kv", 0, OPTION_CHOICE, "f16|f32|q8_0", 0, 0, NULL, "number format of the KV cache",
+     FOR_RUN | FOR_INFO | FOR_BENCH, AT(kv)},
     {"isa", 0, OPTION_TEXT, "NAME", 0, 0, "the best this processor has",
      "kernels to use: scalar, avx2, avx512, neon or dotprod; all give the same bits", FOR_RUN | FOR_BENCH, AT(isa)},
     {"logits-hash", 0, OPTION_FLAG, NULL, 0, 0, "", "print a hash of all logits: equal hashes, equal arithmetic",
@@ -118,6 +119,14 @@ struct options options_defaults(void)
         .spread = 0.02,
         .time_s = 20,
     };
+}
+
+enum stile_kv_format options_kv_format(const struct options *options)
+{
+    enum stile_kv_format format = STILE_KV_F16;
+    while (strcmp(options->kv, bench_kv_names[format]) != 0)
+        format++;
+    return format;
 }
 
 void option_format(const struct option *option, const struct options *options, char *out, size_t capacity)

@@ -88,6 +88,8 @@ struct options options_defaults(void);
 /* Reads what follows the command's name. Returns EXIT_OK, or EXIT_USAGE after one line on stderr. */
 int options_parse(const struct command *command, int argc, char **argv, struct options *options);
 
+enum stile_kv_format options_kv_format(const struct options *options);
+
 /* Writes the value of an option ("0.8") or, for texts that were not given, "". */
 void option_format(const struct option *option, const struct options *options, char *out, size_t capacity);
 

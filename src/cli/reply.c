@@ -20,7 +20,7 @@ int engine_open(struct engine *engine, const struct options *options)
     const struct stile_session_options session = {
         .n_ctx = (uint32_t)options->n_ctx,
         .n_threads = (uint32_t)options->n_threads,
-        .kv_format = strcmp(options->kv, "f32") == 0 ? STILE_KV_F32 : STILE_KV_F16,
+        .kv_format = options_kv_format(options),
         .isa = options->isa,
         .cancel = interrupt_flag(),
     };

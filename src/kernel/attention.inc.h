@@ -1,323 +1,489 @@
-/* attention.inc.h - attention of one token's queries over one KV head, for any instruction set; part of ops.inc.h.
+/* attention.inc.h - attention over one KV head (kernel.h), for any instruction set; included after ops.inc.h, quantize.inc.h
+ * and a kv_*.h.
  *
- * Tiles of 64 positions, softmax online over them. The inner loops read the cache where it lies and take up to three
- * queries by four rows (or by four vectors of values): each cache row is converted once per three queries, and twelve
- * sums in flight, a row and three queries fill the sixteen registers of AVX2. Rows whose head_dim is not a multiple
- * of 8 are first unpacked to floats in scratch. Bit for bit, for each query, with s_i and v_i the score and the values
- * of the tile's visible positions in order, i = 0 ... n-1:
- *     s_i = dot(q, k_i) * scale, capped;  top' = max(top, s);  c = exp(top - top');  p_i = exp(s_i - top')
- *     sum = fma(sum, c, eight lanes over i, added in order, then the fixed tree);  o = fma(p_i, v_i, o * c) in order of
- * i and at the end out = o / sum.
+ * Queries are rows. A few rows at a time (a block) go over a tile of the cache: whatever of it was loaded and converted
+ * serves all of them, and their sums fill the registers. For scores a lane is a position, for values a dimension; the
+ * order in which blocks and spans are taken changes no result. Where the rows of a block do not see the same positions,
+ * what only some see is added row by row: nothing unseen is ever multiplied.
  */
-#include "kernel/ops.h"
+#include "kernel/cache.h"
+#include "kernel/inline.h"
 
-struct attention_state {
+enum {
+    ATTENTION_SPAN =
+        64, /* positions that all blocks go over before the next ones: they stay in the first-level cache */
+    ATTENTION_LANES = F32V_LANES,
+    ATTENTION_VECTORS = KERNEL_KV_GROUP / F32V_LANES, /* of a group of positions, or of 16 values */
+    ATTENTION_SUMS = 24,                              /* registers for sums, at most */
+    ATTENTION_ROWS = KERNEL_ATTENTION_QUERIES,
+};
+
+struct attention_work {
     const struct kernel_attention *job;
-    size_t n_q, width; /* queries of this group; head_dim rounded up to 8 */
-    float *unpacked;   /* (KERNEL_KV_TILE, width), cache rows, where head_dim is not a multiple of 8 */
-    float *q;          /* (n_q, width) */
-    float *o;          /* (n_q, width), sums of values so far */
-    float *scores;     /* (n_q, KERNEL_KV_TILE) */
-    float top[OPS_ATTENTION_QUERIES], sum[OPS_ATTENTION_QUERIES], rescale[OPS_ATTENTION_QUERIES];
+    size_t first, n_rows; /* which queries of the job */
+    size_t width, part_floats;
+    size_t slot;     /* of the tile's first position */
+    float *q;        /* blocks, one after the other: (width, rows of the block), or what follows */
+    uint32_t *quads; /* Q8_0: blocks: (width / 4, rows): four codes each */
+    float *d_q;      /* Q8_0: blocks: (width / 32, rows) */
+    int32_t *totals; /* Q8_0: sums of 32 codes, likewise */
+    float *p;        /* (rows, KERNEL_KV_TILE): scores, then weights */
+    float *scaled;   /* Q8_0: (rows of a block, KERNEL_KV_TILE): weights times the values' scales */
+    float *parts, *states;
+    size_t begin[ATTENTION_ROWS], end[ATTENTION_ROWS]; /* what each row sees of the tile, from its first position on */
 };
 
-/* Rows of keys or values as the inner loops see them, a multiple of 8 elements each. */
-struct attention_rows {
-    const void *data;
-    size_t n, slot; /* slot of the first in the cache */
-    size_t stride;  /* in elements */
-    bool f16;       /* else float */
-};
+/* ---- scores ------------------------------------------------------------------------------------ */
 
-static inline f32x8 attention_load(const void *data, size_t i, bool f16)
+I8_INLINE f32v attention_load(const void *data, size_t i, enum format format)
 {
-    return f16 ? f32x8_load_f16((const uint16_t *)data + i) : f32x8_load((const float *)data + i);
+    if (format == FORMAT_F32) return f32v_load((const float *)data + i);
+    if (format == FORMAT_F16) return f32v_load_f16((const uint16_t *)data + i);
+    return kv_load_i8((const int8_t *)data + i);
 }
 
-/* n elements as floats, zero-padded to a multiple of 8. */
-static void attention_unpack(float *to, const void *from, size_t n, bool f16)
+/* Of n rows from `row` on and KV_GROUPS(n) groups of the tile from `group` on. n and format are constants. */
+I8_INLINE void attention_scores(const int n, enum format format, const struct attention_work *w, size_t row,
+                                size_t group)
 {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        f32x8_store(to + i, attention_load(from, i, f16));
-    if (i == n) return;
-    f32x8_store(to + i, f16 ? f32x8_load_f16_n((const uint16_t *)from + i, n - i)
-                            : f32x8_load_n((const float *)from + i, n - i));
-}
-
-/* Where row `slot` of a cache lies: a number, since it is also used for prefetching past the end. */
-static uintptr_t attention_address(const struct kernel_attention *job, const void *cache, size_t slot)
-{
-    return (uintptr_t)cache + slot * job->kv_stride * (job->kv_format == FORMAT_F16 ? 2 : 4);
-}
-
-/* n rows of a cache from `slot` on. */
-static struct attention_rows attention_rows(const struct attention_state *state, const void *cache, size_t slot,
-                                            size_t n)
-{
-    const struct kernel_attention *job = state->job;
-    bool f16 = job->kv_format == FORMAT_F16;
-    if (job->head_dim % 8 == 0)
-        return (struct attention_rows){(const void *)attention_address(job, cache, slot), n, slot, job->kv_stride, f16};
-    for (size_t i = 0; i < n; i++)
-        attention_unpack(state->unpacked + i * state->width, (const void *)attention_address(job, cache, slot + i),
-                         job->head_dim, f16);
-    return (struct attention_rows){state->unpacked, n, slot, state->width, false};
-}
-
-/* The inner loops are compiled once for each number of queries and type of row: these arguments are constants. */
-#define ATTENTION_INLINE static inline __attribute__((always_inline)) void
-
-/* Keeps clang from fetching the next row early, which takes a seventeenth register: sums then go through memory. */
-#define ATTENTION_BARRIER __asm__ volatile("" ::: "memory")
-
-/* Dot products of n_q = 1 ... 3 queries with four rows, `at` their first elements. */
-ATTENTION_INLINE attention_dot(int n_q, bool f16, const float *q, size_t width, const void *data, const size_t at[4],
-                               float *out)
-{
-    const float *q1 = n_q > 1 ? q + width : q, *q2 = n_q > 2 ? q + 2 * width : q;
-    const size_t at0 = at[0], at1 = at[1], at2 = at[2], at3 = at[3];
-    f32x8 a0 = f32x8_zero(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    f32x8 c0 = a0, c1 = a0, c2 = a0, c3 = a0;
-    for (size_t d = 0; d < width; d += 8) {
-        f32x8 x = f32x8_load(q + d), y = f32x8_load(q1 + d);
-        f32x8 row = attention_load(data, at0 + d, f16);
-        a0 = f32x8_fma(x, row, a0);
-        if (n_q > 1) b0 = f32x8_fma(y, row, b0);
-        if (n_q > 2) c0 = f32x8_fma(f32x8_load(q2 + d), row, c0);
-        ATTENTION_BARRIER;
-        row = attention_load(data, at1 + d, f16);
-        a1 = f32x8_fma(x, row, a1);
-        if (n_q > 1) b1 = f32x8_fma(y, row, b1);
-        if (n_q > 2) c1 = f32x8_fma(f32x8_load(q2 + d), row, c1);
-        ATTENTION_BARRIER;
-        row = attention_load(data, at2 + d, f16);
-        a2 = f32x8_fma(x, row, a2);
-        if (n_q > 1) b2 = f32x8_fma(y, row, b2);
-        if (n_q > 2) c2 = f32x8_fma(f32x8_load(q2 + d), row, c2);
-        ATTENTION_BARRIER;
-        row = attention_load(data, at3 + d, f16);
-        a3 = f32x8_fma(x, row, a3);
-        if (n_q > 1) b3 = f32x8_fma(y, row, b3);
-        if (n_q > 2) c3 = f32x8_fma(f32x8_load(q2 + d), row, c3);
-    }
-    f32x8_sum4(out, a0, a1, a2, a3);
-    if (n_q > 1) f32x8_sum4(out + KERNEL_KV_TILE, b0, b1, b2, b3);
-    if (n_q > 2) f32x8_sum4(out + 2 * KERNEL_KV_TILE, c0, c1, c2, c3);
-}
-
-/* Asks for four rows of a cache. */
-static void attention_prefetch(const struct kernel_attention *job, const void *cache, size_t slot)
-{
-    for (size_t i = slot; i < slot + 4; i++) {
-        uintptr_t row = attention_address(job, cache, i);
-        uintptr_t end = row + job->head_dim * (job->kv_format == FORMAT_F16 ? 2 : 4);
-        for (; row < end; row += 64)
-            __builtin_prefetch((const void *)row);
-    }
-}
-
-ATTENTION_INLINE attention_dots_of(int n_q, bool f16, const struct attention_state *state,
-                                   const struct attention_rows *rows, size_t q)
-{
-    for (size_t i = 0; i < rows->n; i += 4) {
-        size_t at[4]; /* past the last row, the last one again: what it gives is not used */
-        for (size_t j = 0; j < 4; j++)
-            at[j] = (i + j < rows->n ? i + j : rows->n - 1) * rows->stride;
-        if (q == 0) {
-            attention_prefetch(state->job, state->job->k, rows->slot + i + 16);
-            attention_prefetch(state->job, state->job->v, rows->slot + i);
+    const int n_vectors = KV_GROUPS(n) * ATTENTION_VECTORS;
+    const size_t stride = KERNEL_KV_GROUP * w->width, base = (w->slot / KERNEL_KV_GROUP + group) * stride;
+    const float *q = w->q + row * w->width;
+    f32v sum[ATTENTION_SUMS];
+    UNROLL(32)
+    for (int i = 0; i < n * n_vectors; i++)
+        sum[i] = f32v_zero();
+    for (size_t d = 0; d < w->job->kv.head_dim; d++, q += n) {
+        f32v x[KV_QUERIES];
+        UNROLL(8)
+        for (int r = 0; r < n; r++)
+            x[r] = f32v_set1(q[r]);
+        UNROLL(8)
+        for (int v = 0; v < n_vectors; v++) {
+            size_t at = base + (size_t)(v / ATTENTION_VECTORS) * stride + d * KERNEL_KV_GROUP +
+                        (size_t)(v % ATTENTION_VECTORS) * ATTENTION_LANES;
+            f32v key = attention_load(w->job->kv.keys, at, format);
+            UNROLL(8)
+            for (int r = 0; r < n; r++)
+                sum[r * n_vectors + v] = f32v_fma(x[r], key, sum[r * n_vectors + v]);
         }
-        attention_dot(n_q, f16, state->q + q * state->width, state->width, rows->data, at,
-                      state->scores + q * KERNEL_KV_TILE + i);
+    }
+    float *p = w->p + row * KERNEL_KV_TILE + group * KERNEL_KV_GROUP;
+    UNROLL(8)
+    for (int r = 0; r < n; r++) {
+        UNROLL(8)
+        for (int v = 0; v < n_vectors; v++)
+            f32v_store(p + r * KERNEL_KV_TILE + v * ATTENTION_LANES, sum[r * n_vectors + v]);
     }
 }
 
-/* Dot products of n positions to scores, in place; the largest. What is past n, up to a multiple of 8, becomes
- * -infinity: weight 0. */
-static float attention_scale(float *scores, size_t n, float scale, float softcap)
+/* The same for Q8_0. Between blocks of 32 dimensions the sums are in memory: registers are for the integers. */
+I8_INLINE void attention_scores_codes(const int n, const struct attention_work *w, size_t row, size_t group)
 {
-    for (size_t i = 0; i < n; i += 8) {
-        f32x8 s = f32x8_mul(ops_load(scores + i, n - i), f32x8_set1(scale));
-        if (softcap != 0.0f) s = ops_cap(s, f32x8_set1(softcap));
-        ops_store(scores + i, s, n - i);
-    }
-    for (; n % 8 != 0; n++)
-        scores[n] = -INFINITY;
-    f32x8 top = f32x8_load(scores);
-    for (size_t i = 8; i < n; i += 8)
-        top = f32x8_max(top, f32x8_load(scores + i));
-    return f32x8_hmax(top);
-}
-
-/* Turns n dot products per query into weights relative to the new top; updates top, sum and rescale. */
-static void attention_weights(struct attention_state *state, size_t n)
-{
-    float top[OPS_ATTENTION_QUERIES];
-    memcpy(top, state->top, sizeof top);
-    for (size_t q = 0; q < state->n_q; q++) {
-        float tile = attention_scale(state->scores + q * KERNEL_KV_TILE, n, state->job->scale, state->job->softcap);
-        if (tile > top[q]) top[q] = tile;
-    }
-    for (size_t q = 0; q < state->n_q; q += 8)
-        f32x8_store(state->rescale + q, f32x8_exp(f32x8_sub(f32x8_load(state->top + q), f32x8_load(top + q))));
-    for (size_t q = 0; q < state->n_q; q++) {
-        float *scores = state->scores + q * KERNEL_KV_TILE;
-        f32x8 sum = f32x8_zero(), above = f32x8_set1(top[q]);
-        for (size_t i = 0; i < n; i += 8) {
-            f32x8 p = f32x8_exp(f32x8_sub(f32x8_load(scores + i), above));
-            f32x8_store(scores + i, p);
-            sum = f32x8_add(sum, p);
+    const int n_vectors = KV_GROUPS(n) * ATTENTION_VECTORS;
+    const size_t stride = KERNEL_KV_GROUP * w->width, n_scales = w->width / 32;
+    const size_t first_group = w->slot / KERNEL_KV_GROUP + group;
+    const int8_t *keys = (const int8_t *)w->job->kv.keys + first_group * stride;
+    const uint16_t *scales = cache_scales(&w->job->kv, w->job->kv.keys) + first_group * n_scales * KERNEL_KV_GROUP;
+    const uint32_t *quads = w->quads + row * (w->width / 4);
+    float *p = w->p + row * KERNEL_KV_TILE + group * KERNEL_KV_GROUP;
+    for (size_t b = 0; b < n_scales; b++, keys += 8 * 64, quads += 8 * n) {
+        const size_t factors = row * n_scales + b * (size_t)n;
+        kv_sums sum[ATTENTION_SUMS];
+        UNROLL(8)
+        for (int r = 0; r < n; r++) {
+            UNROLL(8)
+            for (int v = 0; v < n_vectors; v++)
+                sum[r * n_vectors + v] = kv_sums_start(w->totals[factors + (size_t)r]);
         }
-        state->sum[q] = fmaf(state->sum[q], state->rescale[q], f32x8_sum(sum));
-        state->top[q] = top[q];
+        for (size_t quad = 0; quad < 8; quad++) {
+            UNROLL(8)
+            for (int v = 0; v < n_vectors; v++) {
+                kv_codes codes = kv_codes_load(keys + (size_t)(v / ATTENTION_VECTORS) * stride + quad * 64 +
+                                               (size_t)(v % ATTENTION_VECTORS) * ATTENTION_LANES * 4);
+                UNROLL(8)
+                for (int r = 0; r < n; r++)
+                    sum[r * n_vectors + v] =
+                        kv_sums_add(sum[r * n_vectors + v], codes, quads[quad * (size_t)n + (size_t)r]);
+            }
+        }
+        UNROLL(8)
+        for (int v = 0; v < n_vectors; v++) {
+            f32v d = f32v_load_f16(scales + ((size_t)(v / ATTENTION_VECTORS) * n_scales + b) * KERNEL_KV_GROUP +
+                                   (size_t)(v % ATTENTION_VECTORS) * ATTENTION_LANES);
+            UNROLL(8)
+            for (int r = 0; r < n; r++) {
+                float *out = p + r * KERNEL_KV_TILE + v * ATTENTION_LANES;
+                f32v d_q = f32v_set1(w->d_q[factors + (size_t)r]), acc = b == 0 ? f32v_zero() : f32v_load(out);
+                f32v_store(out, f32v_fma(f32v_mul(d, d_q), kv_sums_float(sum[r * n_vectors + v]), acc));
+            }
+        }
     }
 }
 
-ATTENTION_INLINE attention_put(float *o, f32x8 a, f32x8 b, f32x8 c, f32x8 d, bool wide)
+/* Scores to weights of one row, in place; its top and sum to its part. Whole groups are worked on: what the row does not
+ * see of them gets weight 0. */
+static void attention_weights(const struct attention_work *w, size_t row)
 {
-    f32x8_store(o, a);
-    if (!wide) return;
-    f32x8_store(o + 8, b);
-    f32x8_store(o + 16, c);
-    f32x8_store(o + 24, d);
-}
-
-/* o += p[i] * row i over all rows, for n_q = 1 ... 3 queries and 32 values (wide) or 8 from the `at`-th on. */
-ATTENTION_INLINE attention_add(int n_q, bool f16, bool wide, float *o, size_t width, const float *p,
-                               const struct attention_rows *rows, size_t at)
-{
-    const size_t s1 = wide ? 8 : 0, s2 = wide ? 16 : 0, s3 = wide ? 24 : 0;
-    float *o1 = n_q > 1 ? o + width : o, *o2 = n_q > 2 ? o + 2 * width : o;
-    f32x8 a0 = f32x8_load(o), a1 = f32x8_load(o + s1), a2 = f32x8_load(o + s2), a3 = f32x8_load(o + s3);
-    f32x8 b0 = f32x8_load(o1), b1 = f32x8_load(o1 + s1), b2 = f32x8_load(o1 + s2), b3 = f32x8_load(o1 + s3);
-    f32x8 c0 = f32x8_load(o2), c1 = f32x8_load(o2 + s1), c2 = f32x8_load(o2 + s2), c3 = f32x8_load(o2 + s3);
-    const void *data = rows->data;
-    for (size_t i = 0, n = rows->n, stride = rows->stride; i < n; i++, at += stride) {
-        f32x8 x = f32x8_set1(p[i]), y = x, z = x, row = attention_load(data, at, f16);
-        if (n_q > 1) y = f32x8_set1(p[i + KERNEL_KV_TILE]);
-        if (n_q > 2) z = f32x8_set1(p[i + 2 * KERNEL_KV_TILE]);
-        a0 = f32x8_fma(x, row, a0);
-        if (n_q > 1) b0 = f32x8_fma(y, row, b0);
-        if (n_q > 2) c0 = f32x8_fma(z, row, c0);
-        if (!wide) continue;
-        ATTENTION_BARRIER;
-        row = attention_load(data, at + 8, f16);
-        a1 = f32x8_fma(x, row, a1);
-        if (n_q > 1) b1 = f32x8_fma(y, row, b1);
-        if (n_q > 2) c1 = f32x8_fma(z, row, c1);
-        ATTENTION_BARRIER;
-        row = attention_load(data, at + 16, f16);
-        a2 = f32x8_fma(x, row, a2);
-        if (n_q > 1) b2 = f32x8_fma(y, row, b2);
-        if (n_q > 2) c2 = f32x8_fma(z, row, c2);
-        ATTENTION_BARRIER;
-        row = attention_load(data, at + 24, f16);
-        a3 = f32x8_fma(x, row, a3);
-        if (n_q > 1) b3 = f32x8_fma(y, row, b3);
-        if (n_q > 2) c3 = f32x8_fma(z, row, c3);
+    const struct kernel_attention *job = w->job;
+    float *p = w->p + row * KERNEL_KV_TILE, *part = w->parts + row * w->part_floats, lanes[KERNEL_KV_GROUP];
+    size_t first = w->begin[row] / KERNEL_KV_GROUP * KERNEL_KV_GROUP, begin = w->begin[row], end = w->end[row];
+    size_t last = (end + KERNEL_KV_GROUP - 1) / KERNEL_KV_GROUP * KERNEL_KV_GROUP;
+    for (size_t i = first; i < last; i += ATTENTION_LANES) {
+        f32v s = f32v_mul(f32v_load(p + i), f32v_set1(job->scale));
+        if (job->softcap != 0.0f) s = ops_cap(s, f32v_set1(job->softcap));
+        f32v_store(p + i, s);
     }
-    attention_put(o, a0, a1, a2, a3, wide);
-    if (n_q > 1) attention_put(o1, b0, b1, b2, b3, wide);
-    if (n_q > 2) attention_put(o2, c0, c1, c2, c3, wide);
-}
-
-ATTENTION_INLINE attention_values_of(int n_q, bool f16, const struct attention_state *state,
-                                     const struct attention_rows *rows, size_t q)
-{
-    const float *p = state->scores + q * KERNEL_KV_TILE;
-    float *o = state->o + q * state->width;
-    size_t d = 0;
-    for (; d + 32 <= state->width; d += 32)
-        attention_add(n_q, f16, true, o + d, state->width, p, rows, d);
-    for (; d < state->width; d += 8)
-        attention_add(n_q, f16, false, o + d, state->width, p, rows, d);
-}
-
-#define ATTENTION_VARIANT(n_q, name, f16)                                                                             \
-    static void attention_dots_##n_q##_##name(const struct attention_state *state, const struct attention_rows *rows, \
-                                              size_t q)                                                               \
-    {                                                                                                                 \
-        attention_dots_of(n_q, f16, state, rows, q);                                                                  \
-    }                                                                                                                 \
-    static void attention_values_##n_q##_##name(const struct attention_state *state,                                  \
-                                                const struct attention_rows *rows, size_t q)                          \
-    {                                                                                                                 \
-        attention_values_of(n_q, f16, state, rows, q);                                                                \
+    for (size_t i = first; i < begin; i++)
+        p[i] = -INFINITY;
+    for (size_t i = end; i < last; i++)
+        p[i] = -INFINITY;
+    f32v most = f32v_set1(-INFINITY);
+    for (size_t i = first; i < last; i += ATTENTION_LANES)
+        most = f32v_max(most, f32v_load(p + i));
+    f32v_store(lanes, most);
+    float top = lanes[0];
+    for (size_t i = 1; i < ATTENTION_LANES; i++)
+        top = lanes[i] > top ? lanes[i] : top;
+    f32v sum[ATTENTION_VECTORS];
+    for (size_t v = 0; v < ATTENTION_VECTORS; v++)
+        sum[v] = f32v_zero();
+    for (size_t i = first; i < last; i += KERNEL_KV_GROUP) {
+        UNROLL(2)
+        for (size_t v = 0; v < ATTENTION_VECTORS; v++) {
+            f32v e = f32v_exp(f32v_sub(f32v_load(p + i + v * ATTENTION_LANES), f32v_set1(top)));
+            f32v_store(p + i + v * ATTENTION_LANES, e);
+            sum[v] = f32v_add(sum[v], e);
+        }
     }
-ATTENTION_VARIANT(1, f32, false)
-ATTENTION_VARIANT(2, f32, false)
-ATTENTION_VARIANT(3, f32, false)
-ATTENTION_VARIANT(1, f16, true)
-ATTENTION_VARIANT(2, f16, true)
-ATTENTION_VARIANT(3, f16, true)
+    for (size_t v = 0; v < ATTENTION_VECTORS; v++)
+        f32v_store(lanes + v * ATTENTION_LANES, sum[v]);
+    part[PART_TOP] = top;
+    part[PART_SUM] = f32x8_sum(f32x8_add(f32x8_load(lanes), f32x8_load(lanes + 8)));
+}
 
-typedef void attention_loop(const struct attention_state *state, const struct attention_rows *rows, size_t q);
-static attention_loop *const attention_dots[2][3] = {
-    {attention_dots_1_f32, attention_dots_2_f32, attention_dots_3_f32},
-    {attention_dots_1_f16, attention_dots_2_f16, attention_dots_3_f16},
+/* ---- values ------------------------------------------------------------------------------------ */
+
+/* Adds to 16 * n_panels values from `value` on, of n rows from `row` on, what positions [begin, end) of the tile give. p:
+ * the rows' weights. n, n_panels and format are constants. */
+I8_INLINE void attention_values(const int n, const int n_panels, enum format format, const struct attention_work *w,
+                                size_t row, const float *p, size_t begin, size_t end, size_t value)
+{
+    const int n_vectors = n_panels * ATTENTION_VECTORS;
+    float *o = w->parts + row * w->part_floats + PART_VALUES + value;
+    f32v sum[ATTENTION_SUMS];
+    UNROLL(8)
+    for (int r = 0; r < n; r++) {
+        UNROLL(8)
+        for (int v = 0; v < n_vectors; v++)
+            sum[r * n_vectors + v] = f32v_load(o + (size_t)r * w->part_floats + v * ATTENTION_LANES);
+    }
+    size_t at = (w->slot + begin) * w->width + value;
+    for (size_t i = begin; i < end; i++, at += w->width) {
+        f32v x[KV_QUERIES];
+        UNROLL(8)
+        for (int r = 0; r < n; r++)
+            x[r] = f32v_set1(p[(size_t)r * KERNEL_KV_TILE + i]);
+        UNROLL(8)
+        for (int v = 0; v < n_vectors; v++) {
+            f32v values = attention_load(w->job->kv.values, at + (size_t)v * ATTENTION_LANES, format);
+            UNROLL(8)
+            for (int r = 0; r < n; r++)
+                sum[r * n_vectors + v] = f32v_fma(x[r], values, sum[r * n_vectors + v]);
+        }
+    }
+    UNROLL(8)
+    for (int r = 0; r < n; r++) {
+        UNROLL(8)
+        for (int v = 0; v < n_vectors; v++)
+            f32v_store(o + (size_t)r * w->part_floats + v * ATTENTION_LANES, sum[r * n_vectors + v]);
+    }
+}
+
+/* All values. */
+I8_INLINE void attention_values_all(const int n, enum format format, const struct attention_work *w, size_t row,
+                                    size_t begin, size_t end)
+{
+    const float *p = w->p + row * KERNEL_KV_TILE;
+    const size_t panels = 16 * (size_t)KV_GROUPS(n);
+    size_t value = 0;
+    for (; value + panels <= w->width; value += panels)
+        attention_values(n, KV_GROUPS(n), format, w, row, p, begin, end, value);
+    for (; KV_GROUPS(n) > 1 && value < w->width; value += 16)
+        attention_values(n, 1, format, w, row, p, begin, end, value);
+}
+
+I8_INLINE void attention_values_codes(const int n, const struct attention_work *w, size_t row, size_t begin, size_t end)
+{
+    const size_t n_scales = w->width / 32, first = begin / KERNEL_KV_GROUP * KERNEL_KV_GROUP;
+    const uint16_t *scales = cache_scales(&w->job->kv, w->job->kv.values);
+    const float *p = w->p + row * KERNEL_KV_TILE;
+    for (size_t b = 0; b < n_scales; b++) {
+        for (size_t i = first; i < end; i += ATTENTION_LANES) {
+            f32v d = f32v_load_f16(scales + cache_scale_at(w->width, w->slot + i, b));
+            UNROLL(8)
+            for (int r = 0; r < n; r++)
+                f32v_store(w->scaled + r * KERNEL_KV_TILE + i, f32v_mul(f32v_load(p + r * KERNEL_KV_TILE + i), d));
+        }
+        const int n_panels = KV_GROUPS(n) > 1 ? 2 : 1;
+        for (size_t value = 32 * b; value < 32 * (b + 1); value += 16 * (size_t)n_panels)
+            attention_values(n, n_panels, FORMAT_Q8_0, w, row, w->scaled, begin, end, value);
+    }
+}
+
+/* ---- the loops for each number of rows and format ---------------------------------------------- */
+
+typedef void attention_scores_run(const struct attention_work *w, size_t row, size_t group);
+typedef void attention_values_run(const struct attention_work *w, size_t row, size_t begin, size_t end);
+
+#define ATTENTION_VARIANT(n)                                                                                   \
+    static void attention_scores_f32_##n(const struct attention_work *w, size_t row, size_t group)             \
+    {                                                                                                          \
+        attention_scores(n, FORMAT_F32, w, row, group);                                                        \
+    }                                                                                                          \
+    static void attention_scores_f16_##n(const struct attention_work *w, size_t row, size_t group)             \
+    {                                                                                                          \
+        attention_scores(n, FORMAT_F16, w, row, group);                                                        \
+    }                                                                                                          \
+    static void attention_scores_q8_##n(const struct attention_work *w, size_t row, size_t group)              \
+    {                                                                                                          \
+        attention_scores_codes(n, w, row, group);                                                              \
+    }                                                                                                          \
+    static void attention_values_f32_##n(const struct attention_work *w, size_t row, size_t begin, size_t end) \
+    {                                                                                                          \
+        attention_values_all(n, FORMAT_F32, w, row, begin, end);                                               \
+    }                                                                                                          \
+    static void attention_values_f16_##n(const struct attention_work *w, size_t row, size_t begin, size_t end) \
+    {                                                                                                          \
+        attention_values_all(n, FORMAT_F16, w, row, begin, end);                                               \
+    }                                                                                                          \
+    static void attention_values_q8_##n(const struct attention_work *w, size_t row, size_t begin, size_t end)  \
+    {                                                                                                          \
+        attention_values_codes(n, w, row, begin, end);                                                         \
+    }
+#define ATTENTION_RUNS(n)                                                               \
+    {                                                                                   \
+        {attention_scores_f32_##n, attention_scores_f16_##n, attention_scores_q8_##n},  \
+        {                                                                               \
+            attention_values_f32_##n, attention_values_f16_##n, attention_values_q8_##n \
+        }                                                                               \
+    }
+
+ATTENTION_VARIANT(1)
+ATTENTION_VARIANT(2)
+ATTENTION_VARIANT(3)
+ATTENTION_VARIANT(4)
+#if KV_QUERIES == 6
+ATTENTION_VARIANT(5)
+ATTENTION_VARIANT(6)
+#endif
+
+static const struct {
+    attention_scores_run *scores[3];
+    attention_values_run *values[3];
+} attention_runs[KV_QUERIES] = {
+    ATTENTION_RUNS(1), ATTENTION_RUNS(2), ATTENTION_RUNS(3), ATTENTION_RUNS(4),
+#if KV_QUERIES == 6
+    ATTENTION_RUNS(5), ATTENTION_RUNS(6),
+#endif
 };
-static attention_loop *const attention_values[2][3] = {
-    {attention_values_1_f32, attention_values_2_f32, attention_values_3_f32},
-    {attention_values_1_f16, attention_values_2_f16, attention_values_3_f16},
-};
 
-static void attention_run(attention_loop *const loops[2][3], const struct attention_state *state,
-                          const struct attention_rows *rows)
+static size_t attention_format(enum format format)
 {
-    for (size_t q = 0, n_q; q < state->n_q; q += n_q) {
-        size_t left = state->n_q - q;
-        n_q = left == 4 ? 2 : left < 3 ? left : 3; /* 2 + 2 is faster than 3 + 1 */
-        loops[rows->f16][n_q - 1](state, rows, q);
+    return format == FORMAT_F32 ? 0 : format == FORMAT_F16 ? 1 : 2;
+}
+
+/* ---- one tile ---------------------------------------------------------------------------------- */
+
+/* Rows of the next block when n are left: blocks of about the same size. */
+static size_t attention_block(size_t n)
+{
+    size_t n_blocks = (n + KV_QUERIES - 1) / KV_QUERIES;
+    return (n + n_blocks - 1) / n_blocks;
+}
+
+/* What all of n rows see of a span (of what they see, all: the widest range). */
+static void attention_common(const struct attention_work *w, size_t row, size_t n, size_t span, bool any, size_t *begin,
+                             size_t *end)
+{
+    *begin = w->begin[row + (any ? 0 : n - 1)]; /* both rise with the position */
+    *end = w->end[row + (any ? n - 1 : 0)];
+    if (*begin < span) *begin = span;
+    if (*end > span + ATTENTION_SPAN) *end = span + ATTENTION_SPAN;
+}
+
+static void attention_span_scores(const struct attention_work *w, size_t row, size_t n, size_t span)
+{
+    size_t begin, end, n_groups = KV_GROUPS(n);
+    attention_common(w, row, n, span, true, &begin, &end);
+    for (size_t g = begin / KERNEL_KV_GROUP / n_groups * n_groups; g * KERNEL_KV_GROUP < end; g += n_groups)
+        attention_runs[n - 1].scores[attention_format(w->job->kv.format)](w, row, g);
+}
+
+static void attention_span_values(const struct attention_work *w, size_t row, size_t n, size_t span)
+{
+    size_t begin, end, format = attention_format(w->job->kv.format);
+    attention_common(w, row, n, span, false, &begin, &end);
+    bool together = begin < end;
+    for (size_t r = row; r < row + n; r++) {
+        size_t mine, my_end;
+        attention_common(w, r, 1, span, true, &mine, &my_end);
+        if (together && my_end > begin) my_end = begin;
+        if (mine < my_end) attention_runs[0].values[format](w, r, mine, my_end);
+    }
+    if (!together) return;
+    attention_runs[n - 1].values[format](w, row, begin, end);
+    for (size_t r = row; r < row + n; r++) {
+        size_t mine, my_end;
+        attention_common(w, r, 1, span, true, &mine, &my_end);
+        if (end < my_end) attention_runs[0].values[format](w, r, end, my_end);
     }
 }
 
-static void attention_tile(struct attention_state *state, size_t begin, size_t end)
+static void attention_tile(struct attention_work *w, size_t tile)
 {
-    size_t slot = begin % state->job->capacity, n = end - begin;
-    struct attention_rows rows = attention_rows(state, state->job->k, slot, n);
-    attention_run(attention_dots, state, &rows);
-    attention_weights(state, n);
-    for (size_t q = 0; q < state->n_q; q++) {
-        if (state->rescale[q] == 1.0f) continue; /* the top did not move */
-        float *o = state->o + q * state->width;
-        f32x8 factor = f32x8_set1(state->rescale[q]);
-        for (size_t d = 0; d < state->width; d += 8)
-            f32x8_store(o + d, f32x8_mul(f32x8_load(o + d), factor));
+    w->slot = tile * KERNEL_KV_TILE % w->job->kv.capacity;
+    for (size_t row = 0; row < w->n_rows; row++) {
+        size_t begin, end;
+        cache_visible(w->job, w->first + row, &begin, &end);
+        cache_clip(tile, &begin, &end);
+        if (begin >= end) /* nothing: before the tile, or (it stays in order) past it */
+            begin = end = end <= tile * KERNEL_KV_TILE ? tile * KERNEL_KV_TILE : (tile + 1) * KERNEL_KV_TILE;
+        w->begin[row] = begin - tile * KERNEL_KV_TILE;
+        w->end[row] = end - tile * KERNEL_KV_TILE;
     }
-    rows = attention_rows(state, state->job->v, slot, n);
-    attention_run(attention_values, state, &rows);
+    for (size_t span = 0; span < KERNEL_KV_TILE; span += ATTENTION_SPAN)
+        for (size_t row = 0, n; row < w->n_rows; row += n)
+            attention_span_scores(w, row, n = attention_block(w->n_rows - row), span);
+    for (size_t row = 0; row < w->n_rows; row++) {
+        attention_weights(w, row);
+        memset(w->parts + row * w->part_floats + PART_VALUES, 0, w->width * sizeof(float));
+    }
+    for (size_t span = 0; span < KERNEL_KV_TILE; span += ATTENTION_SPAN)
+        for (size_t row = 0, n; row < w->n_rows; row += n)
+            attention_span_values(w, row, n = attention_block(w->n_rows - row), span);
 }
 
-static void attention_group(const struct kernel_attention *job, size_t first, size_t n_q, float *scratch)
+/* ---- jobs -------------------------------------------------------------------------------------- */
+
+/* Queries `first` and so on of a job, at most ATTENTION_ROWS; scratch is dealt out. */
+static struct attention_work attention_begin(const struct kernel_attention *job, size_t first, float *scratch)
 {
-    size_t width = (job->head_dim + 7) / 8 * 8;
-    struct attention_state state = {.job = job, .n_q = n_q, .width = width, .unpacked = scratch};
-    state.q = state.unpacked + KERNEL_KV_TILE * width;
-    state.o = state.q + OPS_ATTENTION_QUERIES * width;
-    state.scores = state.o + OPS_ATTENTION_QUERIES * width;
-    for (size_t q = 0; q < n_q; q++) {
-        attention_unpack(state.q + q * width, job->q + (first + q) * job->head_dim, job->head_dim, false);
-        state.top[q] = -INFINITY;
-    }
-    memset(state.o, 0, n_q * width * sizeof *state.o);
-    for (size_t begin = job->begin, end; begin < job->end; begin = end) {
-        end = (begin / KERNEL_KV_TILE + 1) * KERNEL_KV_TILE;
-        if (end > job->end) end = job->end;
-        attention_tile(&state, begin, end);
-    }
-    for (size_t q = 0; q < n_q; q++) {
-        float *out = job->out + (first + q) * job->head_dim;
-        f32x8 sum = f32x8_set1(state.sum[q]);
-        for (size_t d = 0; d < job->head_dim; d += 8)
-            ops_store(out + d, f32x8_div(f32x8_load(state.o + q * width + d), sum), job->head_dim - d);
+    size_t n = job->n_tokens * job->n_heads - first, width = cache_width(job->kv.format, job->kv.head_dim);
+    struct attention_work w = {.job = job, .first = first, .width = width, .part_floats = PART_VALUES + width};
+    w.n_rows = n < ATTENTION_ROWS ? n : ATTENTION_ROWS;
+    w.q = scratch;
+    w.quads = (uint32_t *)(void *)w.q;
+    w.d_q = w.q + ATTENTION_ROWS * width / 4;
+    w.totals = (int32_t *)(void *)(w.d_q + ATTENTION_ROWS * width / 32);
+    w.p = w.q + ATTENTION_ROWS * width;
+    w.scaled = w.p + ATTENTION_ROWS * KERNEL_KV_TILE;
+    w.states = w.scaled + KV_QUERIES * KERNEL_KV_TILE;
+    w.parts = w.states + ATTENTION_ROWS * w.part_floats;
+    return w;
+}
+
+static const float *attention_q(const struct kernel_attention *job, size_t row)
+{
+    return job->q + row / job->n_heads * job->stride + row % job->n_heads * job->kv.head_dim;
+}
+
+/* Query r of a block of n rows that begins at `row`, as codes. */
+static void attention_quantize(const struct attention_work *w, size_t row, size_t n, size_t r)
+{
+    const float *q = attention_q(w->job, w->first + row + r);
+    size_t head_dim = w->job->kv.head_dim, n_scales = w->width / 32;
+    for (size_t b = 0; b < n_scales; b++) {
+        float chunk[32] = {0};
+        int8_t codes[32];
+        int16_t sums[2];
+        memcpy(chunk, q + 32 * b, (head_dim - 32 * b < 32 ? head_dim - 32 * b : 32) * sizeof *q);
+        w->d_q[row * n_scales + b * n + r] = quantize_block(chunk, 32, codes, sums);
+        w->totals[row * n_scales + b * n + r] = sums[0] + sums[1];
+        for (size_t i = 0; i < 8; i++)
+            memcpy(&w->quads[row * w->width / 4 + (8 * b + i) * n + r], codes + 4 * i, 4);
     }
 }
 
-static void ops_attention(const struct kernel_attention *job, void *scratch)
+/* The queries as the loops take them: those of a block side by side. */
+static void attention_arrange(const struct attention_work *w)
 {
-    for (size_t q = 0; q < job->n_q; q += OPS_ATTENTION_QUERIES) {
-        size_t n_q = job->n_q - q < OPS_ATTENTION_QUERIES ? job->n_q - q : OPS_ATTENTION_QUERIES;
-        attention_group(job, q, n_q, scratch);
+    for (size_t row = 0, n; row < w->n_rows; row += n) {
+        n = attention_block(w->n_rows - row);
+        for (size_t r = 0; r < n; r++) {
+            const float *q = attention_q(w->job, w->first + row + r);
+            if (w->job->kv.format == FORMAT_Q8_0)
+                attention_quantize(w, row, n, r);
+            else
+                for (size_t d = 0; d < w->job->kv.head_dim; d++)
+                    w->q[row * w->width + d * n + r] = q[d];
+        }
+    }
+}
+
+/* Adds a part to a query's state. */
+static void attention_add(float *state, const float *part, size_t width)
+{
+    float top = part[PART_TOP] > state[PART_TOP] ? part[PART_TOP] : state[PART_TOP];
+    float factors[F32V_LANES] = {state[PART_TOP] - top, part[PART_TOP] - top};
+    f32v_store(factors, f32v_exp(f32v_load(factors)));
+    f32v a = f32v_set1(factors[0]), b = f32v_set1(factors[1]);
+    state[PART_TOP] = top;
+    state[PART_SUM] = fmaf(part[PART_SUM], factors[1], state[PART_SUM] * factors[0]);
+    for (size_t d = PART_VALUES; d < PART_VALUES + width; d += F32V_LANES)
+        f32v_store(state + d, f32v_fma(f32v_load(part + d), b, f32v_mul(f32v_load(state + d), a)));
+}
+
+static void attention_finish(const struct kernel_attention *job, size_t row, const float *state)
+{
+    float *out = job->out + row / job->n_heads * job->stride + row % job->n_heads * job->kv.head_dim;
+    for (size_t d = 0; d < job->kv.head_dim; d += F32V_LANES)
+        ops_store(out + d, f32v_div(f32v_load(state + PART_VALUES + d), f32v_set1(state[PART_SUM])),
+                  job->kv.head_dim - d);
+}
+
+static void attention(const struct kernel_attention *job, void *scratch)
+{
+    size_t n_rows = job->n_tokens * job->n_heads, begin, end, unused;
+    for (size_t first = 0; first < n_rows; first += ATTENTION_ROWS) {
+        struct attention_work w = attention_begin(job, first, scratch);
+        attention_arrange(&w);
+        cache_visible(job, first, &begin, &unused);
+        cache_visible(job, first + w.n_rows - 1, &unused, &end);
+        size_t first_tile = begin / KERNEL_KV_TILE;
+        for (size_t tile = first_tile; tile * KERNEL_KV_TILE < end; tile++) {
+            attention_tile(&w, tile);
+            for (size_t row = 0; row < w.n_rows; row++) {
+                float *state = w.states + row * w.part_floats, *part = w.parts + row * w.part_floats;
+                cache_visible(job, first + row, &begin, &unused);
+                if (begin / KERNEL_KV_TILE == tile)
+                    memcpy(state, part, w.part_floats * sizeof *state);
+                else if (w.begin[row] < w.end[row])
+                    attention_add(state, part, w.width);
+            }
+        }
+        for (size_t row = 0; row < w.n_rows; row++)
+            attention_finish(job, first + row, w.states + row * w.part_floats);
+    }
+}
+
+static void attention_part(const struct kernel_attention *job, size_t tile, float *parts, void *scratch)
+{
+    for (size_t first = 0; first < job->n_tokens * job->n_heads; first += ATTENTION_ROWS) {
+        struct attention_work w = attention_begin(job, first, scratch);
+        w.parts = parts + first * w.part_floats;
+        attention_arrange(&w);
+        attention_tile(&w, tile);
+    }
+}
+
+static void attention_join(const struct kernel_attention *job, float *parts, size_t n_tiles)
+{
+    size_t n_rows = job->n_tokens * job->n_heads, width = cache_width(job->kv.format, job->kv.head_dim);
+    size_t part_floats = PART_VALUES + width;
+    for (size_t row = 0; row < n_rows; row++) {
+        for (size_t i = 1; i < n_tiles; i++)
+            attention_add(parts + row * part_floats, parts + (i * n_rows + row) * part_floats, width);
+        attention_finish(job, row, parts + row * part_floats);
     }
 }

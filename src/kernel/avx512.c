@@ -6,9 +6,13 @@
 #include "kernel/f32x8_avx2.h"
 #include "kernel/i8_avx512.h"
 #include "kernel/i8_grid_x86.h"
+#include "kernel/kv_avx512.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"
+
+#include "kernel/attention.inc.h"
+#include "kernel/kv_store.inc.h"
 
 const struct kernel_table kernel_table_avx512 = KERNEL_TABLE("avx512");
 

@@ -2,7 +2,7 @@
 #include "kernel/kernel.h"
 
 #include "kernel/act.h"
-#include "kernel/ops.h"
+#include "kernel/cache.h"
 #include "kernel/tables.h"
 #include "kernel/unpack.h"
 
@@ -114,7 +114,24 @@ size_t kernel_act_bytes(enum kernel_act act, size_t k)
 
 size_t kernel_scratch_bytes(size_t k)
 {
-    size_t attention_bytes = act_align(ops_attention_scratch_bytes(k));
-    size_t matmul_bytes = MATMUL_TILE_BYTES + act_align(k / 32 * MATMUL_BYTES_PER_32);
-    return attention_bytes > matmul_bytes ? attention_bytes : matmul_bytes;
+    return MATMUL_TILE_BYTES + act_align(k / 32 * MATMUL_BYTES_PER_32);
+}
+
+size_t kernel_kv_bytes(enum format format, size_t head_dim, size_t capacity)
+{
+    size_t width = cache_width(format, head_dim);
+    return capacity * (width * cache_element_bytes(format) + (format == FORMAT_Q8_0 ? width / 32 * 2 : 0));
+}
+
+size_t kernel_part_floats(enum format format, size_t head_dim)
+{
+    return PART_VALUES + cache_width(format, head_dim);
+}
+
+/* Queries, weights, states and parts (attention_begin). */
+size_t kernel_attention_scratch_bytes(size_t head_dim)
+{
+    size_t width = cache_width(FORMAT_Q8_0, head_dim);
+    return KERNEL_ATTENTION_QUERIES * (width + KERNEL_KV_TILE + 2 * (PART_VALUES + width)) * sizeof(float) +
+           CACHE_BLOCK_MAX * KERNEL_KV_TILE * sizeof(float);
 }

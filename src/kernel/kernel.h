@@ -78,24 +78,42 @@ struct kernel_matmul {
     size_t out_stride; /* in floats */
 };
 
-/* One token's queries that share a KV head, against that head's cache.
- * Position p of the cache lies in slot p % capacity; visible are positions [begin, end). Scores are taken in tiles of
- * KERNEL_KV_TILE positions at absolute multiples of it, softmax is online over the tiles in order, dot products use
- * the eight lanes above (over head_dim), the weighted sum of values is a chain of fma in order of position. */
-enum { KERNEL_KV_TILE = 64 };
-struct kernel_attention {
-    const float *q; /* (n_q, head_dim) */
-    float *out;     /* (n_q, head_dim) */
-    size_t n_q;
-    size_t head_dim;
-    enum format kv_format; /* FORMAT_F16 or FORMAT_F32 */
-    const void *k, *v;     /* (capacity, head_dim) each, slots kv_stride elements apart */
-    size_t kv_stride;
-    size_t capacity; /* a multiple of KERNEL_KV_TILE */
-    size_t begin, end;
-    float scale;   /* of q . k */
-    float softcap; /* scores = softcap * tanh(scores / softcap); 0: none */
+/* One KV head's cache in one layer: F16, F32 or Q8_0. Position p lies in slot p % capacity, the layout is the kernels' own
+ * (cache.h). Q8_0: per 32 dimensions codes and d as for activations below, d rounded to F16. */
+enum { KERNEL_KV_TILE = 256 };
+struct kernel_kv {
+    enum format format;
+    size_t head_dim, capacity; /* capacity: a multiple of KERNEL_KV_TILE */
+    void *keys, *values;       /* kernel_kv_bytes each, aligned to KERNEL_ALIGNMENT, zero at first */
 };
+size_t kernel_kv_bytes(enum format format, size_t head_dim, size_t capacity);
+
+/* Attention over one KV head of the n_heads queries that share it, for each of n_tokens tokens in a row; a token sees
+ * the positions up to its own, at most `window` (0: all). Bit for bit, for each query:
+ *
+ *   score of a position   F32, F16: one chain of fma over the dimensions, in order;
+ *                         Q8_0: q in codes per 32 dimensions (d_q as for activations, not rounded), i = the exact sum of
+ *                         products over 32 dimensions, acc = fma(d_k * d_q, (float)i, acc), block after block;
+ *                         times `scale`; then softcap * tanh(score / softcap), where softcap is not 0
+ *   part of a tile        of KERNEL_KV_TILE positions at absolute multiples of it: top = the largest score seen,
+ *                         p = exp(score - top); sum of p in sixteen lanes (position mod 16), in order, then
+ *                         lane l + lane l+8, then the tree above; per dimension a chain of fma(p, v) over the positions,
+ *                         in order, from 0; Q8_0: fma(p * d_v, code)
+ *   parts in order        from the first as it is: top' = the larger top, a = exp(top - top'), b = exp(top_part - top'),
+ *                         sum = fma(sum_part, b, sum * a), each dimension likewise; at last dimension / sum */
+struct kernel_attention {
+    struct kernel_kv kv;
+    const float *q; /* of head h of token t: q + t * stride + h * head_dim */
+    float *out;     /* likewise */
+    size_t stride;
+    size_t n_tokens, n_heads;
+    size_t position; /* of the first token */
+    size_t window;
+    float scale, softcap;
+};
+/* Floats of one query's part; kernels like about this many queries (n_tokens * n_heads) in a job of many tokens. */
+size_t kernel_part_floats(enum format format, size_t head_dim);
+enum { KERNEL_ATTENTION_QUERIES = 48 };
 
 enum kernel_glu { GLU_SILU, GLU_GELU /* tanh form */ };
 
@@ -105,7 +123,13 @@ struct kernel_table {
     void (*quantize)(enum kernel_act act, const float *x, size_t k, void *row);
     /* Rows [row_begin, row_end) for all tokens. scratch: kernel_scratch_bytes. */
     void (*matmul)(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch);
+    void (*kv_store)(const struct kernel_kv *kv, size_t position, const float *key, const float *value);
+    /* All of it. scratch: kernel_attention_scratch_bytes. */
     void (*attention)(const struct kernel_attention *job, void *scratch);
+    /* The same in shares: the parts of one tile that every query sees something of, (queries, kernel_part_floats); then
+     * all queries' parts of all n_tiles such tiles together, tile after tile (the first are changed). */
+    void (*attention_part)(const struct kernel_attention *job, size_t tile, float *parts, void *scratch);
+    void (*attention_join)(const struct kernel_attention *job, float *parts, size_t n_tiles);
     /* out = x / sqrt(mean(x^2) + eps) * w. Sum of squares in the eight lanes above. out may be x. */
     void (*rms_norm)(const float *x, const float *w, size_t n, float eps, float *out);
     /* Rotates the first n_rot of x by angles given as cos, sin (n_rot/2 each). neox: pairs (i, i + n_rot/2), else (2i,
@@ -116,11 +140,11 @@ struct kernel_table {
     void (*add)(float *x, const float *y, size_t n); /* x += y */
     void (*scale)(float *x, float factor, size_t n); /* x *= factor */
     void (*softcap)(float *x, float cap, size_t n);  /* x = cap * tanh(x / cap) */
-    void (*store_f16)(const float *x, size_t n, uint16_t *out);
 };
 
-/* Scratch that matmul and attention need for this k (or head_dim), in bytes. */
+/* Scratch that matmul needs for this k, and attention for this head_dim, in bytes. */
 size_t kernel_scratch_bytes(size_t k);
+size_t kernel_attention_scratch_bytes(size_t head_dim);
 
 /* The best table for this processor, or the named one ("scalar", "avx2", "avx512", "neon"); NULL if this processor or
  * build has no such table. */

@@ -10,9 +10,13 @@
 #include "kernel/f32x8_neon.h"
 #include "kernel/i8_grid_neon.h"
 #include "kernel/i8_neon.h"
+#include "kernel/kv_neon.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"
+
+#include "kernel/attention.inc.h"
+#include "kernel/kv_store.inc.h"
 
 const struct kernel_table kernel_table_dotprod = KERNEL_TABLE("dotprod");
 

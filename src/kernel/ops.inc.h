@@ -1,9 +1,9 @@
-/* ops.inc.h - everything of a kernel_table but quantize and matmul, for any instruction set.
+/* ops.inc.h - the small vector operations of a kernel_table, for any instruction set.
  *
- * Included by each instruction set's .c file after its f32x8_*.h; the loops are written once, over that vocabulary,
+ * Included by each instruction set's .c file after its f32v_*.h; the loops are written once, over that vocabulary,
  * so all tables give the same bits (a NaN result is a NaN everywhere, its bits are not promised). What kernel.h leaves
  * open is decided here: with r = 1 / sqrt(sum / n + eps) a norm is (x r) w; a rotation is fma(-x1, sin, x0 cos),
- * fma(x1, cos, x0 sin). Any n; lengths that are not multiples of 8 are padded with zeros in registers.
+ * fma(x1, cos, x0 sin). Any n; lengths that are not multiples of a vector are padded with zeros in registers.
  */
 #include "kernel/kernel.h"
 #include "kernel/math.inc.h"
@@ -12,44 +12,44 @@
 #include <string.h>
 
 /* `rest` floats are in memory; lanes past them load as zero and are not stored. */
-static inline f32x8 ops_load(const float *p, size_t rest)
+static inline f32v ops_load(const float *p, size_t rest)
 {
-    return rest >= 8 ? f32x8_load(p) : f32x8_load_n(p, rest);
+    return rest >= F32V_LANES ? f32v_load(p) : f32v_load_n(p, rest);
 }
 
-static inline void ops_store(float *p, f32x8 a, size_t rest)
+static inline void ops_store(float *p, f32v a, size_t rest)
 {
-    if (rest >= 8)
-        f32x8_store(p, a);
+    if (rest >= F32V_LANES)
+        f32v_store(p, a);
     else
-        f32x8_store_n(p, a, rest);
+        f32v_store_n(p, a, rest);
 }
 
 static void ops_rms_norm(const float *x, const float *w, size_t n, float eps, float *out)
 {
     f32x8 squares = f32x8_zero();
     for (size_t i = 0; i < n; i += 8) {
-        f32x8 a = ops_load(x + i, n - i);
+        f32x8 a = n - i >= 8 ? f32x8_load(x + i) : f32x8_load_n(x + i, n - i);
         squares = f32x8_fma(a, a, squares);
     }
-    f32x8 r = f32x8_set1(1.0f / sqrtf(f32x8_sum(squares) / (float)n + eps));
-    for (size_t i = 0; i < n; i += 8) {
-        f32x8 a = f32x8_mul(ops_load(x + i, n - i), r);
-        ops_store(out + i, f32x8_mul(a, ops_load(w + i, n - i)), n - i);
+    f32v r = f32v_set1(1.0f / sqrtf(f32x8_sum(squares) / (float)n + eps));
+    for (size_t i = 0; i < n; i += F32V_LANES) {
+        f32v a = f32v_mul(ops_load(x + i, n - i), r);
+        ops_store(out + i, f32v_mul(a, ops_load(w + i, n - i)), n - i);
     }
 }
 
-static inline void ops_rotate(f32x8 *a, f32x8 *b, f32x8 cosine, f32x8 sine)
+static inline void ops_rotate(f32v *a, f32v *b, f32v cosine, f32v sine)
 {
-    f32x8 x0 = *a, x1 = *b;
-    *a = f32x8_fnma(x1, sine, f32x8_mul(x0, cosine));
-    *b = f32x8_fma(x1, cosine, f32x8_mul(x0, sine));
+    f32v x0 = *a, x1 = *b;
+    *a = f32v_fnma(x1, sine, f32v_mul(x0, cosine));
+    *b = f32v_fma(x1, cosine, f32v_mul(x0, sine));
 }
 
 static void ops_rope_halves(float *x, size_t half, const float *cosines, const float *sines)
 {
-    for (size_t i = 0; i < half; i += 8) {
-        f32x8 a = ops_load(x + i, half - i), b = ops_load(x + half + i, half - i);
+    for (size_t i = 0; i < half; i += F32V_LANES) {
+        f32v a = ops_load(x + i, half - i), b = ops_load(x + half + i, half - i);
         ops_rotate(&a, &b, ops_load(cosines + i, half - i), ops_load(sines + i, half - i));
         ops_store(x + i, a, half - i);
         ops_store(x + half + i, b, half - i);
@@ -58,19 +58,19 @@ static void ops_rope_halves(float *x, size_t half, const float *cosines, const f
 
 static void ops_rope_pairs(float *x, size_t half, const float *cosines, const float *sines)
 {
-    f32x8 a, b;
+    f32v a, b;
     size_t i = 0;
-    for (; i + 8 <= half; i += 8) {
-        f32x8_load_pairs(x + 2 * i, &a, &b);
-        ops_rotate(&a, &b, f32x8_load(cosines + i), f32x8_load(sines + i));
-        f32x8_store_pairs(x + 2 * i, a, b);
+    for (; i + F32V_LANES <= half; i += F32V_LANES) {
+        f32v_load_pairs(x + 2 * i, &a, &b);
+        ops_rotate(&a, &b, f32v_load(cosines + i), f32v_load(sines + i));
+        f32v_store_pairs(x + 2 * i, a, b);
     }
     if (i == half) return;
-    float pairs[16] = {0};
+    float pairs[2 * F32V_LANES] = {0};
     memcpy(pairs, x + 2 * i, 2 * (half - i) * sizeof *x);
-    f32x8_load_pairs(pairs, &a, &b);
-    ops_rotate(&a, &b, f32x8_load_n(cosines + i, half - i), f32x8_load_n(sines + i, half - i));
-    f32x8_store_pairs(pairs, a, b);
+    f32v_load_pairs(pairs, &a, &b);
+    ops_rotate(&a, &b, f32v_load_n(cosines + i, half - i), f32v_load_n(sines + i, half - i));
+    f32v_store_pairs(pairs, a, b);
     memcpy(x + 2 * i, pairs, 2 * (half - i) * sizeof *x);
 }
 
@@ -84,53 +84,43 @@ static void ops_rope(float *x, size_t n_rot, const float *cosines, const float *
 
 /* Both are x / (1 + e^-z), SiLU with z = x, GELU's tanh form with z = 2 sqrt(2/pi) (x + 0.044715 x^3), since
  * (1 + tanh(z/2)) / 2 = 1 / (1 + e^-z): one exp, and no cancellation for negative x. */
-static inline f32x8 ops_activation(enum kernel_glu kind, f32x8 x)
+static inline f32v ops_activation(enum kernel_glu kind, f32v x)
 {
-    f32x8 minus_z;
+    f32v minus_z;
     if (kind == GLU_SILU)
-        minus_z = f32x8_sub(f32x8_zero(), x);
+        minus_z = f32v_sub(f32v_zero(), x);
     else
-        minus_z = f32x8_mul(x, f32x8_fma(f32x8_mul(x, x), f32x8_set1(-0.0713548163f), f32x8_set1(-1.59576912f)));
-    return f32x8_div(x, f32x8_add(f32x8_set1(1.0f), f32x8_exp(minus_z)));
+        minus_z = f32v_mul(x, f32v_fma(f32v_mul(x, x), f32v_set1(-0.0713548163f), f32v_set1(-1.59576912f)));
+    return f32v_div(x, f32v_add(f32v_set1(1.0f), f32v_exp(minus_z)));
 }
 
 static void ops_glu(enum kernel_glu kind, const float *gate, const float *up, size_t n, float *out)
 {
-    for (size_t i = 0; i < n; i += 8) {
-        f32x8 a = ops_activation(kind, ops_load(gate + i, n - i));
-        ops_store(out + i, f32x8_mul(a, ops_load(up + i, n - i)), n - i);
+    for (size_t i = 0; i < n; i += F32V_LANES) {
+        f32v a = ops_activation(kind, ops_load(gate + i, n - i));
+        ops_store(out + i, f32v_mul(a, ops_load(up + i, n - i)), n - i);
     }
 }
 
 static void ops_add(float *x, const float *y, size_t n)
 {
-    for (size_t i = 0; i < n; i += 8)
-        ops_store(x + i, f32x8_add(ops_load(x + i, n - i), ops_load(y + i, n - i)), n - i);
+    for (size_t i = 0; i < n; i += F32V_LANES)
+        ops_store(x + i, f32v_add(ops_load(x + i, n - i), ops_load(y + i, n - i)), n - i);
 }
 
 static void ops_scale(float *x, float factor, size_t n)
 {
-    for (size_t i = 0; i < n; i += 8)
-        ops_store(x + i, f32x8_mul(ops_load(x + i, n - i), f32x8_set1(factor)), n - i);
+    for (size_t i = 0; i < n; i += F32V_LANES)
+        ops_store(x + i, f32v_mul(ops_load(x + i, n - i), f32v_set1(factor)), n - i);
 }
 
-static inline f32x8 ops_cap(f32x8 x, f32x8 cap)
+static inline f32v ops_cap(f32v x, f32v cap)
 {
-    return f32x8_mul(cap, f32x8_tanh(f32x8_div(x, cap)));
+    return f32v_mul(cap, f32v_tanh(f32v_div(x, cap)));
 }
 
 static void ops_softcap(float *x, float cap, size_t n)
 {
-    for (size_t i = 0; i < n; i += 8)
-        ops_store(x + i, ops_cap(ops_load(x + i, n - i), f32x8_set1(cap)), n - i);
+    for (size_t i = 0; i < n; i += F32V_LANES)
+        ops_store(x + i, ops_cap(ops_load(x + i, n - i), f32v_set1(cap)), n - i);
 }
-
-static void ops_store_f16(const float *x, size_t n, uint16_t *out)
-{
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        f32x8_store_f16(out + i, f32x8_load(x + i));
-    if (i < n) f32x8_store_f16_n(out + i, f32x8_load_n(x + i, n - i), n - i);
-}
-
-#include "kernel/attention.inc.h"

@@ -3,6 +3,8 @@
  * The matrix product is the text of kernel.h over the canonical forms of unpack.h, one row after the other.
  */
 #include "kernel/f32x8_scalar.h"
+
+#include "kernel/f32v_f32x8.h"
 #include "kernel/ops.inc.h"
 #include "kernel/tables.h"
 #include "kernel/unpack.h"
@@ -31,6 +33,9 @@ static int i8_codes(const float *x, float factor, int8_t *q)
 }
 
 #include "kernel/quantize.inc.h"
+
+#include "kernel/attention_scalar.inc.h"
+#include "kernel/kv_store.inc.h"
 
 static int dot(const int8_t *a, const int8_t *b, int n)
 {

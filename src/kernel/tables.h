@@ -17,12 +17,13 @@ extern const struct kernel_table kernel_table_dotprod;
 #endif
 #endif
 
-/* A table of the functions that matmul.inc.h (or scalar.c) and ops.inc.h defined in this file. */
-#define KERNEL_TABLE(name)                                                                                           \
-    {                                                                                                                \
-        .isa = (name), .quantize = quantize, .matmul = matmul, .attention = ops_attention, .rms_norm = ops_rms_norm, \
-        .rope = ops_rope, .glu = ops_glu, .add = ops_add, .scale = ops_scale, .softcap = ops_softcap,                \
-        .store_f16 = ops_store_f16                                                                                   \
+/* A table of the functions that matmul.inc.h (or scalar.c), ops.inc.h, kv_store.inc.h and attention.inc.h (or
+ * attention_scalar.inc.h) defined in this file. */
+#define KERNEL_TABLE(name)                                                                                   \
+    {                                                                                                        \
+        .isa = (name), .quantize = quantize, .matmul = matmul, .kv_store = kv_store, .attention = attention, \
+        .attention_part = attention_part, .attention_join = attention_join, .rms_norm = ops_rms_norm,        \
+        .rope = ops_rope, .glu = ops_glu, .add = ops_add, .scale = ops_scale, .softcap = ops_softcap         \
     }
 
 #endif

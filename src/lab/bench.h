@@ -47,6 +47,8 @@ struct bench_plan {
     void *user;
 };
 
+extern const char *const bench_kv_names[]; /* by enum stile_kv_format */
+
 enum bench_metric { BENCH_TOKENS_PER_S, BENCH_SECONDS };
 
 /* One test of one model. Pointers are good during on_result only. */

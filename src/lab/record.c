@@ -150,6 +150,8 @@ static json_t *ratio_json(const struct bench_result *result)
     return object;
 }
 
+const char *const bench_kv_names[] = {[STILE_KV_F16] = "f16", [STILE_KV_F32] = "f32", [STILE_KV_Q8_0] = "q8_0"};
+
 json_t *record_make(const struct bench_plan *plan, const struct bench_result *result)
 {
     struct stats stats;
@@ -166,7 +168,7 @@ json_t *record_make(const struct bench_plan *plan, const struct bench_result *re
     set_count(record, "depth", result->depth);
     set_count(record, "threads", result->threads);
     set_count(record, "batch", result->batch);
-    set_text(record, "kv", plan->kv_format == STILE_KV_F32 ? "f32" : "f16");
+    set_text(record, "kv", bench_kv_names[plan->kv_format]);
     set_text(record, "isa", host_isa(plan->host, plan->isa));
     set_text(record, "metric", metric);
     set(record, "tokens_per_s", NULL);

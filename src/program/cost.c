@@ -21,7 +21,8 @@ struct cost op_cost(const struct program *program, const struct op *op, const st
     const struct hparams *h = &program->model->hparams;
     struct cost cost = {0};
     uint64_t n = op->selected ? shape->n_selected : shape->n_tokens;
-    uint64_t kv_width = (uint64_t)h->n_kv_heads * h->head_dim;
+    const struct format_info *kv = format_info(shape->kv_format);
+    uint64_t position_bytes = 2 * (uint64_t)h->n_kv_heads * h->head_dim * kv->block_bytes / kv->block_elements;
     switch (op->kind) {
     case OP_EMBED: cost.weight_bytes = n * op->weight->row_bytes; break;
     case OP_NORM: cost.weight_bytes = op->weight->cols * sizeof(float); break;
@@ -30,10 +31,10 @@ struct cost op_cost(const struct program *program, const struct op *op, const st
         cost.weight_bytes = op->weight->rows * op->weight->row_bytes;
         cost.macs = n * op->weight->rows * op->weight->cols;
         break;
-    case OP_KV_WRITE: cost.kv_bytes = 2 * n * kv_width * shape->kv_element_bytes; break;
+    case OP_KV_WRITE: cost.kv_bytes = n * position_bytes; break;
     case OP_ATTENTION:
         if (n == 0) break;
-        cost.kv_bytes = 2 * positions_seen(shape, n, op->window) * kv_width * shape->kv_element_bytes;
+        cost.kv_bytes = positions_seen(shape, n, op->window) * position_bytes;
         cost.macs = 2 * pairs_seen(shape, n, op->window) * h->n_heads * h->head_dim;
         break;
     default: break;

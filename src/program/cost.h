@@ -14,10 +14,10 @@ struct cost {
     uint64_t macs; /* multiply-adds of matrix products and attention */
 };
 
-/* A step over n_tokens tokens that follow n_past others; logits for the last n_selected. kv_element_bytes: 2 or 4. */
+/* A step over n_tokens tokens that follow n_past others; logits for the last n_selected. */
 struct step_shape {
     uint64_t n_tokens, n_past, n_selected;
-    uint32_t kv_element_bytes;
+    enum format kv_format; /* of the KV cache */
 };
 
 struct cost op_cost(const struct program *program, const struct op *op, const struct step_shape *shape);

@@ -16,7 +16,7 @@ static uint64_t layer_capacity(const struct hparams *h, uint32_t layer, uint32_t
 /* Bytes of one layer's keys (or values), a multiple of the kernels' alignment. */
 static uint64_t side_bytes(const struct hparams *h, uint64_t capacity, enum format format)
 {
-    return capacity * h->n_kv_heads * h->head_dim * (format == FORMAT_F16 ? 2 : 4);
+    return h->n_kv_heads * kernel_kv_bytes(format, h->head_dim, capacity);
 }
 
 uint64_t kv_size_bytes(const struct hparams *hparams, uint32_t n_ctx, uint32_t n_batch, enum format format)

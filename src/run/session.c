@@ -43,22 +43,24 @@ int session_resolve_options(const struct stile_model *model, const struct stile_
                          SESSION_BATCH_MAX);
     if (o.n_threads > THREADS_MAX)
         return error_set(error, STILE_ERROR_ARGUMENT, "%u threads are more than %d", o.n_threads, THREADS_MAX);
-    if (o.kv_format != STILE_KV_F16 && o.kv_format != STILE_KV_F32)
+    if ((unsigned)o.kv_format > STILE_KV_Q8_0)
         return error_set(error, STILE_ERROR_ARGUMENT, "KV format %d is not known", (int)o.kv_format);
     *resolved = o;
     return 0;
 }
 
-static enum format kv_format(const struct stile_session_options *options)
-{
-    return options->kv_format == STILE_KV_F32 ? FORMAT_F32 : FORMAT_F16;
-}
+static const enum format kv_formats[] = {
+    [STILE_KV_F16] = FORMAT_F16, [STILE_KV_F32] = FORMAT_F32, [STILE_KV_Q8_0] = FORMAT_Q8_0};
 
 static int cpu_options_of(const struct stile_session_options *options, struct cpu_options *cpu,
                           struct stile_error *error)
 {
     *cpu = (struct cpu_options){
-        .n_threads = (int)options->n_threads, .n_batch = options->n_batch, .kv_format = kv_format(options)};
+        .n_threads = (int)options->n_threads,
+        .n_batch = options->n_batch,
+        .n_ctx = options->n_ctx,
+        .kv_format = kv_formats[options->kv_format],
+    };
     cpu->kernels = kernel_select(options->isa);
     if (!cpu->kernels)
         return error_set(error, STILE_ERROR_ARGUMENT, "no kernels called \"%s\" on this processor (best here: %s)",
@@ -87,8 +89,7 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
     int failed = session_resolve_options(model, options, &s->options, error);
     if (!failed) failed = cpu_options_of(&s->options, &cpu, error);
     if (!failed)
-        failed = kv_create(&s->kv, &model->model->hparams, s->options.n_ctx, s->options.n_batch, kv_format(&s->options),
-                           error);
+        failed = kv_create(&s->kv, &model->model->hparams, s->options.n_ctx, s->options.n_batch, cpu.kv_format, error);
     if (!failed) failed = cpu_create(&s->cpu, model->program, &cpu, error);
     if (!failed) {
         s->tokens = calloc(s->options.n_ctx, sizeof *s->tokens);
@@ -126,7 +127,7 @@ int stile_model_memory(const struct stile_model *model, const struct stile_sessi
     const struct hparams *h = &model->model->hparams;
     *memory = (struct stile_memory){
         .weights_bytes = model->info.size_bytes,
-        .kv_bytes = kv_size_bytes(h, o.n_ctx, o.n_batch, kv_format(&o)),
+        .kv_bytes = kv_size_bytes(h, o.n_ctx, o.n_batch, cpu.kv_format),
         .activations_bytes = cpu_memory_bytes(model->program, &cpu) + h->n_vocab * sizeof(float),
         .other_bytes = gguf_memory_bytes(model->model->gguf) + tokenizer_memory_bytes(model->tokenizer) +
                        model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t),
@@ -138,7 +139,7 @@ int stile_model_memory(const struct stile_model *model, const struct stile_sessi
 static uint64_t batch_bytes(const struct stile_session *session, const struct cpu_batch *batch)
 {
     struct step_shape shape = {.n_tokens = batch->n_tokens, .n_past = batch->position, .n_selected = batch->n_selected};
-    shape.kv_element_bytes = session->options.kv_format == STILE_KV_F16 ? 2 : 4;
+    shape.kv_format = kv_formats[session->options.kv_format];
     struct cost cost = program_cost(session->model->program, &shape);
     return cost.weight_bytes + cost.kv_bytes;
 }
@@ -152,7 +153,7 @@ void stile_session_cost(const struct stile_session *session, uint32_t n_tokens, 
                         struct stile_cost *cost)
 {
     struct step_shape shape = {.n_tokens = n_tokens, .n_past = n_past, .n_selected = n_tokens > 0};
-    shape.kv_element_bytes = session->options.kv_format == STILE_KV_F16 ? 2 : 4;
+    shape.kv_format = kv_formats[session->options.kv_format];
     *cost = public_cost(program_cost(session->model->program, &shape));
 }
 

@@ -55,6 +55,7 @@ class Info(CliTest):
         self.assertGreaterEqual(kv("--ctx", "4096"), 30 * 2 * 3 * 64 * 2 * 4096)
         self.assertAlmostEqual(kv("--ctx", "8192") / kv("--ctx", "4096"), 2, delta=0.1)
         self.assertEqual(kv("--ctx", "4096", "--kv", "f32"), 2 * kv("--ctx", "4096"))
+        self.assertEqual(kv("--ctx", "4096", "--kv", "q8_0") * 64, 34 * kv("--ctx", "4096"))
 
 
 class Tokenize(CliTest):

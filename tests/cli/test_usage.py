@@ -65,7 +65,7 @@ class Usage(CliTest):
             ("--temp", "1e999"), ("--top-k", "-1"), ("--top-k", "99999999999999999999"), ("--top-k", "1.5"),
             ("--top-p", "1.1"), ("--top-p", "-0.1"), ("--min-p", "2"), ("--repeat-penalty", "0"), ("--seed", "-1"),
             ("--seed", "18446744073709551616"), ("--ctx", "0"), ("--ctx", "-5"), ("--ctx", "4294967297"), ("-n", "-1"),
-            ("-t", "0"), ("-t", "100000"), ("--kv", "q4"), ("--kv", ""), ("--kv", "f16|f32"), ("--stop", ""),
+            ("-t", "0"), ("-t", "100000"), ("--kv", "q4"), ("--kv", ""), ("--kv", "f16|f32|q8_0"), ("--stop", ""),
         ]:  # fmt: skip
             with self.subTest(option=option, value=value):
                 self.fails("run", "x", "-p", "hi", option, value, status=USAGE, says="--")
@@ -128,7 +128,7 @@ class Generated(CliTest):
 
         self.assertEqual(complete("stile", "to"), {"tokenize"})
         self.assertEqual(complete("stile", "run", "m", "--top"), {"--top-k", "--top-p"})
-        self.assertEqual(complete("stile", "run", "m", "--kv", ""), {"f16", "f32"})
+        self.assertEqual(complete("stile", "run", "m", "--kv", ""), {"f16", "f32", "q8_0"})
         self.assertEqual(complete("stile", "help", "in"), {"info"})
         self.assertIn("Makefile", complete("stile", "run", "Make"))
 

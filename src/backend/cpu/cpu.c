@@ -19,12 +19,13 @@ static size_t widest_input(const struct program *program, enum kernel_act act)
 
 static size_t scratch_bytes(const struct program *program)
 {
-    size_t widest = program->model->hparams.head_dim;
+    size_t widest = 0, attention_bytes = kernel_attention_scratch_bytes(program->model->hparams.head_dim);
     for (int act = 0; act < ACT_COUNT; act++) {
         size_t k = widest_input(program, (enum kernel_act)act);
         if (k > widest) widest = k;
     }
-    return kernel_scratch_bytes(widest);
+    size_t matmul_bytes = kernel_scratch_bytes(widest);
+    return matmul_bytes > attention_bytes ? matmul_bytes : attention_bytes;
 }
 
 /* All memory of a run, from one arena. With `cpu` NULL nothing is allocated, only counted. */
@@ -80,6 +81,8 @@ static void reserve_all(struct reservation *r, const struct program *program, co
         cpu->cosines[i] = reserve(r, n_batch * half, sizeof(float));
         cpu->sines[i] = reserve(r, n_batch * half, sizeof(float));
     }
+    cpu->parts = reserve(r, cpu_parts_floats(program, options), sizeof(float));
+    cpu->tiles_done = reserve(r, program->model->hparams.n_kv_heads, sizeof *cpu->tiles_done);
     size_t n_steps = lower_steps_max(program->n_ops);
     cpu->single.steps = reserve(r, n_steps, sizeof *cpu->single.steps);
     cpu->many.steps = reserve(r, n_steps, sizeof *cpu->many.steps);
@@ -207,7 +210,7 @@ static void profile_add(struct cpu *cpu)
     const struct cpu_batch *batch = cpu->batch;
     size_t n_ops = cpu->program->n_ops;
     struct step_shape shape = {.n_tokens = batch->n_tokens, .n_past = batch->position, .n_selected = batch->n_selected};
-    shape.kv_element_bytes = cpu->options.kv_format == FORMAT_F16 ? 2 : 4;
+    shape.kv_format = cpu->options.kv_format;
     for (size_t op = 0; op < n_ops; op++) {
         struct cpu_profile *profile = &cpu->profile[op];
         for (size_t i = 0; i < (size_t)cpu->options.n_threads; i++) {

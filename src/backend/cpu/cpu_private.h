@@ -30,6 +30,8 @@ struct cpu {
     double *frequencies, *frequencies_local; /* (n_rot / 2) */
     double magnitude, magnitude_local;
     float *cosines[2], *sines[2]; /* [local], (n_batch, n_rot / 2) */
+    float *parts; /* of one token's attention: (n_kv_heads, tiles, queries of a KV head), kernel_part_floats each */
+    atomic_size_t *tiles_done; /* (n_kv_heads), 0 between operations */
     struct cpu_thread *per_thread;
     struct arena arena;
     struct cpu_profile *profile;   /* (n_ops), or NULL: not profiling */
@@ -48,5 +50,9 @@ struct context {
 
 /* Does this thread's share of a step. */
 void cpu_step_run(const struct context *context, const struct step *step);
+void cpu_run_kv_write(const struct context *context, const struct step *step);
+void cpu_run_attention(const struct context *context, const struct step *step);
+/* Of cpu->parts, for the longest context. */
+size_t cpu_parts_floats(const struct program *program, const struct cpu_options *options);
 
 #endif

@@ -139,71 +139,6 @@ static void run_rope(const struct context *c, const struct step *step)
     }
 }
 
-static size_t kv_element_bytes(const struct cpu *cpu)
-{
-    return cpu->options.kv_format == FORMAT_F16 ? 2 : 4;
-}
-
-/* Where a head's slot lies in a layer's keys or values, in elements. */
-static size_t kv_offset(const struct cpu_kv *kv, size_t head, size_t slot, size_t head_dim)
-{
-    return (head * kv->capacity + slot) * head_dim;
-}
-
-static void run_kv_write(const struct context *c, const struct step *step)
-{
-    const struct op *op = step->op;
-    const struct hparams *h = &c->cpu->program->model->hparams;
-    const struct cpu_kv *kv = &c->batch->kv[op->layer];
-    size_t head_dim = h->head_dim, begin, end;
-    my_heads(c, step, &begin, &end);
-    for (size_t i = begin; i < end; i++) {
-        size_t t = i / h->n_kv_heads, head = i % h->n_kv_heads;
-        size_t at = kv_offset(kv, head, (c->batch->position + t) % kv->capacity, head_dim);
-        const float *key = value_row(c, op->in, false, t) + head * head_dim;
-        const float *value = value_row(c, op->in2, false, t) + head * head_dim;
-        if (c->cpu->options.kv_format == FORMAT_F16) {
-            c->cpu->options.kernels->store_f16(key, head_dim, (uint16_t *)kv->keys + at);
-            c->cpu->options.kernels->store_f16(value, head_dim, (uint16_t *)kv->values + at);
-        } else {
-            memcpy((float *)kv->keys + at, key, head_dim * sizeof(float));
-            memcpy((float *)kv->values + at, value, head_dim * sizeof(float));
-        }
-    }
-}
-
-static void run_attention(const struct context *c, const struct step *step)
-{
-    const struct op *op = step->op;
-    const struct hparams *h = &c->cpu->program->model->hparams;
-    const struct cpu_kv *kv = &c->batch->kv[op->layer];
-    size_t head_dim = h->head_dim, n_tokens = n_tokens_of(c, op), n_group = h->n_heads / h->n_kv_heads;
-    size_t first = c->batch->position + c->batch->n_tokens - n_tokens; /* position of the first query */
-    /* Query heads of one KV head share its loads, unless that leaves threads without work. */
-    size_t n_q = n_tokens * h->n_kv_heads % (size_t)c->n_threads == 0 || n_tokens > 4 ? n_group : 1;
-    size_t n_items = n_tokens * h->n_heads / n_q, items_per_token = h->n_heads / n_q;
-    for (size_t i = (size_t)c->i_thread; i < n_items; i += (size_t)c->n_threads) {
-        size_t t = i / items_per_token, head = i % items_per_token * n_q;
-        size_t base = kv_offset(kv, head / n_group, 0, head_dim) * kv_element_bytes(c->cpu);
-        size_t position = first + t;
-        struct kernel_attention job = {
-            .q = value_row(c, op->in, false, t) + head * head_dim,
-            .out = value_row(c, op->out, false, t) + head * head_dim,
-            .n_q = n_q,
-            .head_dim = head_dim,
-            .kv_format = c->cpu->options.kv_format,
-            .k = (const char *)kv->keys + base,
-            .v = (const char *)kv->values + base,
-            .kv_stride = head_dim,
-            .capacity = kv->capacity,
-            .begin = op->window > 0 && position + 1 > op->window ? position + 1 - op->window : 0,
-            .end = position + 1,
-            .scale = op->factor,
-        };
-        c->cpu->options.kernels->attention(&job, c->own->scratch);
-    }
-}
-
 /* GLU, ADD, SCALE, SOFTCAP. */
 static void run_elementwise(const struct context *c, const struct step *step)
 {
@@ -236,10 +171,12 @@ static void run_select(const struct context *c, const struct step *step)
 }
 
 static void (*const op_runs[OP_KIND_COUNT])(const struct context *, const struct step *) = {
-    [OP_EMBED] = run_embed,         [OP_NORM] = run_norm,         [OP_MATMUL] = run_matmul,
-    [OP_ROPE] = run_rope,           [OP_KV_WRITE] = run_kv_write, [OP_ATTENTION] = run_attention,
-    [OP_GLU] = run_elementwise,     [OP_ADD] = run_elementwise,   [OP_SCALE] = run_elementwise,
-    [OP_SOFTCAP] = run_elementwise, [OP_SELECT] = run_select,
+    [OP_EMBED] = run_embed,           [OP_NORM] = run_norm,
+    [OP_MATMUL] = run_matmul,         [OP_ROPE] = run_rope,
+    [OP_KV_WRITE] = cpu_run_kv_write, [OP_ATTENTION] = cpu_run_attention,
+    [OP_GLU] = run_elementwise,       [OP_ADD] = run_elementwise,
+    [OP_SCALE] = run_elementwise,     [OP_SOFTCAP] = run_elementwise,
+    [OP_SELECT] = run_select,
 };
 
 void cpu_step_run(const struct context *context, const struct step *step)
