@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { PAGE_BYTES = 4096 }; /* of memory nodes; where pages are larger, neighbours share some */
+
 /* The widest input of a matmul with this kind of activations; 0: none. */
 static size_t widest_input(const struct program *program, enum kernel_act act)
 {
@@ -35,13 +37,18 @@ struct reservation {
     bool failed;
 };
 
-static void *reserve(struct reservation *r, size_t n, size_t size_bytes)
+static void *reserve_aligned(struct reservation *r, size_t n, size_t size_bytes, size_t alignment)
 {
     r->total_bytes += (uint64_t)n * size_bytes;
     if (!r->cpu || n == 0) return NULL;
-    void *memory = arena_aligned(&r->cpu->arena, n, size_bytes, KERNEL_ALIGNMENT);
+    void *memory = arena_aligned(&r->cpu->arena, n, size_bytes, alignment);
     r->failed |= !memory;
     return memory;
+}
+
+static void *reserve(struct reservation *r, size_t n, size_t size_bytes)
+{
+    return reserve_aligned(r, n, size_bytes, KERNEL_ALIGNMENT);
 }
 
 static bool any_local(const struct program *program)
@@ -55,7 +62,8 @@ static void reserve_thread(struct reservation *r, const struct program *program,
                            struct cpu_thread *thread)
 {
     size_t d_model = program->model->hparams.d_model;
-    thread->x = reserve(r, d_model, sizeof(float));
+    /* pages of its own, so that they lie near it: nobody else touches them first */
+    thread->x = reserve_aligned(r, d_model, sizeof(float), PAGE_BYTES);
     thread->y = reserve(r, d_model, sizeof(float));
     for (int act = 0; act < ACT_COUNT; act++)
         thread->acts[act] = reserve(r, act_bytes[act], 1);

@@ -169,6 +169,11 @@ static void lower_elementwise(struct lowering *l, const struct op *op)
 {
     struct access accesses[3];
     struct step step = {.kind = STEP_OP, .op = op, .split = SPLIT_COLUMNS, .split_width = op->width};
+    if (!l->single && (op->kind == OP_ADD || op->kind == OP_SCALE)) {
+        /* the residual stream stays with the thread that normalises the token */
+        step.split = SPLIT_TOKENS;
+        step.split_width = op->selected;
+    }
     step.in_private = l->is_private[op->in];
     step.in2_private = l->is_private[op->in2];
     assert(!l->is_private[op->out]); /* programs write such values only with matmuls and sums */

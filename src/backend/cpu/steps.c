@@ -144,10 +144,13 @@ static void run_elementwise(const struct context *c, const struct step *step)
 {
     const struct op *op = step->op;
     const struct kernel_table *kernels = c->cpu->options.kernels;
-    size_t begin, end, n_tokens = n_tokens_of(c, op);
-    my_columns(c, step, &begin, &end);
+    size_t begin = 0, end = op->width, t = 0, t_end = n_tokens_of(c, op);
+    if (step->split == SPLIT_TOKENS)
+        my_tokens(c, step, &t, &t_end);
+    else
+        my_columns(c, step, &begin, &end);
     if (begin >= end) return;
-    for (size_t t = 0; t < n_tokens; t++) {
+    for (; t < t_end; t++) {
         float *out = value_row(c, op->out, false, t) + begin;
         const float *in2 = value_row(c, op->in2, step->in2_private, t) + begin;
         switch (op->kind) {
