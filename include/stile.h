@@ -298,6 +298,9 @@ struct stile_generate_options {
     const char *const *stop; /* stop strings; may be NULL */
     size_t n_stop;
     bool ignore_end; /* go on after end-of-reply tokens (for measuring) */
+    /* Evaluate one token at a time. Otherwise several are where earlier text suggests what comes next and where that has
+     * been found to be faster; logits, tokens and seeds are the same either way. */
+    bool no_lookup;
     /* Gets whole UTF-8 characters as they become certain; non-zero cancels. May be NULL. */
     int (*on_text)(void *user, const char *text, size_t n_bytes);
     void *user;
@@ -307,8 +310,11 @@ struct stile_generation {
     enum stile_finish finish;
     uint32_t n_prompt_tokens;
     uint32_t n_tokens;       /* generated, an end token included */
+    uint32_t n_passes;       /* evaluations for them: n_tokens - 1, less where guesses were right */
+    uint32_t n_drafted;      /* tokens guessed and evaluated */
+    uint32_t n_accepted;     /* of these, right */
     uint64_t prompt_ns;      /* evaluating the prompt: to the first logits */
-    uint64_t generate_ns;    /* from the first logits to the end: n_tokens - 1 evaluations, sampling included */
+    uint64_t generate_ns;    /* from the first logits to the end: n_passes evaluations, sampling included */
     uint64_t prompt_bytes;   /* weight and KV bytes read for the prompt, by the program's cost */
     uint64_t generate_bytes; /* and for the generated tokens */
 };

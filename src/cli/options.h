@@ -31,7 +31,7 @@ struct options {
     int64_t n_tokens, n_ctx, n_threads, top_k, seed;
     double temperature, top_p, min_p, repeat_penalty;
     const char *kv, *isa;
-    bool raw, json, logits_hash, tensors, ids, man;
+    bool raw, no_lookup, json, logits_hash, tensors, ids, man;
     const char *completion;
     /* bench */
     struct option_list prompts, generates, depths, batches, threads;

@@ -126,6 +126,7 @@ static int reply(struct engine *engine, const struct options *options, const int
         .n_tokens_max = (uint32_t)options->n_tokens,
         .stop = options->stop,
         .n_stop = options->n_stop,
+        .no_lookup = options->no_lookup,
         .on_text = on_text,
         .user = &listener,
     };

@@ -28,6 +28,12 @@ static uint64_t peak_memory(void)
 #endif
 }
 
+/* Above 1 where guesses were right. */
+static double tokens_per_pass(const struct stile_generation *result)
+{
+    return result->n_passes ? 1 + (double)result->n_accepted / result->n_passes : 0;
+}
+
 static struct stats gather(const struct engine *engine)
 {
     const struct stile_generation *result = &engine->result;
@@ -55,6 +61,7 @@ void stats_line(const struct engine *engine)
             stats.open_ms + stats.map_ms + stats.ready_ms, stats.open_ms, stats.map_ms, stats.ready_ms);
     fprintf(stderr, " | prompt %u tokens, %.1f/s", result->n_prompt_tokens, stats.prompt_rate);
     fprintf(stderr, " | reply %u tokens, %.1f/s", result->n_tokens, stats.generate_rate);
+    if (result->n_accepted > 0) fprintf(stderr, ", %.2f a pass", tokens_per_pass(result));
     fprintf(stderr, " | read %.1f GB/s", stats.read_bytes_per_s / 1e9);
     if (stats.machine_bytes_per_s > 0)
         fprintf(stderr, ", %.0f%% of this machine's %.1f", 100 * stats.read_bytes_per_s / stats.machine_bytes_per_s,
@@ -119,11 +126,14 @@ json_t *stats_json(const struct engine *engine, const struct options *options)
         {"reply_ms", (double)result->generate_ns / 1e6},
         {"prompt_tokens_per_s", stats.prompt_rate},
         {"reply_tokens_per_s", stats.generate_rate},
+        {"tokens_per_pass", tokens_per_pass(result)},
         {"read_bytes_per_s", stats.read_bytes_per_s},
         {"machine_read_bytes_per_s", stats.machine_bytes_per_s},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_object_set_new(object, numbers[i].name, json_real(numbers[i].value));
+    json_object_set_new(object, "drafted_tokens", json_integer((json_int_t)result->n_drafted));
+    json_object_set_new(object, "accepted_tokens", json_integer((json_int_t)result->n_accepted));
     json_object_set_new(object, "peak_memory_bytes", json_integer((json_int_t)stats.peak_bytes));
     if (options->logits_hash)
         json_object_set_new(object, "logits_hash",

@@ -5,6 +5,7 @@
 #include "base/threads.h"
 #include "plan/machine.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +248,26 @@ int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t 
     session->has_logits = true;
     for (size_t i = 0; i < n_tokens; i++)
         session->hash = hash_row(session->hash, logits + i * n_vocab, n_vocab);
+    return 0;
+}
+
+void session_accept(struct stile_session *session, const float *row)
+{
+    uint32_t n_vocab = session->model->model->hparams.n_vocab;
+    memcpy(session->logits, row, n_vocab * sizeof *row);
+    session->has_logits = true;
+    session->hash = hash_row(session->hash, row, n_vocab);
+    session->n_used++;
+}
+
+int session_look_ahead(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *rows,
+                       struct stile_error *error)
+{
+    assert(n_tokens <= session->options.n_batch);
+    int failed = evaluate(session, tokens, n_tokens, rows, error);
+    if (failed) return failed;
+    session->n_used -= (uint32_t)n_tokens;
+    session_accept(session, rows);
     return 0;
 }
 

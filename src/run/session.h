@@ -28,4 +28,12 @@ struct stile_session {
 /* Fills in defaults and checks. */
 int session_resolve_options(const struct stile_model *model, const struct stile_session_options *given,
                             struct stile_session_options *resolved, struct stile_error *error);
+
+/* Evaluates a token and guesses of those after it, (n_tokens) together; n_tokens at most n_batch. Appends only the
+ * token; `rows` gets the logits of all, (n_tokens, n_vocab). */
+int session_look_ahead(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *rows,
+                       struct stile_error *error);
+/* The next guess was right: appends it; `row` are its logits. */
+void session_accept(struct stile_session *session, const float *row);
+
 #endif
