@@ -168,6 +168,11 @@ I8_INLINE i16x16 i16x16_from_s8(const void *p)
     return (i16x16){vmovl_s8(vget_low_s8(v)), vmovl_high_s8(v)};
 }
 
+I8_INLINE i16x16 i16x16_from_bytes(uint64_t low, uint64_t high)
+{
+    return (i16x16){vmovl_s8(vcreate_s8(low)), vmovl_s8(vcreate_s8(high))};
+}
+
 I8_INLINE i16x16 i16x16_from_u8_doubled(uint64_t eight)
 {
     uint8x8_t v = vcreate_u8(eight);

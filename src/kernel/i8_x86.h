@@ -4,7 +4,7 @@
  *   i8x32       32 codes; load, store, set1, add, or
  *     nibbles       16 bytes -> the low nibbles, then the high ones
  *     nibbles8      the same for each 8 of 16 bytes (NVFP4)
- *     fields        (each byte >> shift) & mask
+ *     fields        (each byte >> shift) & mask; shift < 0: to the left
  *     shift_left    each byte << n, which must not lose bits
  *     lookup        table[code], codes 0..15
  *     bits          `value` where bit i is set, else 0
@@ -12,7 +12,7 @@
  *     sum           of all lanes
  *     sums8         lane b is the sum of p[b]
  *     load, add     lane by lane
- *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_u8_doubled
+ *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_bytes, from_u8_doubled
  *   i8_scales   the same, arranged for i8_dot_scaled
  *   i8_dot_u, i8_dot_s      codes (u: 0..127, s: signed) times activations; s gives the products of code + I8_OFFSET_S,
  *                           which the caller corrects
@@ -85,7 +85,8 @@ I8_INLINE i8x32 i8x32_nibbles8(const void *p)
 
 I8_INLINE i8x32 i8x32_fields(i8x32 v, int shift, int mask)
 {
-    return _mm256_and_si256(_mm256_srli_epi16(v, shift), _mm256_set1_epi8((char)mask));
+    __m256i moved = shift < 0 ? _mm256_slli_epi16(v, -shift) : _mm256_srli_epi16(v, shift);
+    return _mm256_and_si256(moved, _mm256_set1_epi8((char)mask));
 }
 
 I8_INLINE i8x32 i8x32_shift_left(i8x32 v, int n)
@@ -141,6 +142,12 @@ I8_INLINE void i16x16_store(int16_t *p, i16x16 v)
 I8_INLINE i16x16 i16x16_from_s8(const void *p)
 {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(p));
+}
+
+/* Of signed bytes, the lowest first. */
+I8_INLINE i16x16 i16x16_from_bytes(uint64_t low, uint64_t high)
+{
+    return _mm256_cvtepi8_epi16(_mm_set_epi64x((long long)high, (long long)low));
 }
 
 I8_INLINE i16x16 i16x16_from_u8_doubled(uint64_t eight)

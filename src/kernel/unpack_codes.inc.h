@@ -58,7 +58,7 @@ I8_INLINE i8x32 codes_q2_k(const uint8_t *block, int j)
 I8_INLINE i8x32 codes_q3_k(const uint8_t *block, int j)
 {
     i8x32 low = i8x32_fields(i8x32_load(block + 32 + 32 * (j / 4)), 2 * (j % 4), 3);
-    return i8x32_or(low, i8x32_shift_left(i8x32_fields(i8x32_load(block), j, 1), 2));
+    return i8x32_or(low, i8x32_fields(i8x32_load(block), j - 2, 4));
 }
 
 I8_INLINE i8x32 codes_q4_k(const uint8_t *block, int j)
@@ -69,14 +69,14 @@ I8_INLINE i8x32 codes_q4_k(const uint8_t *block, int j)
 I8_INLINE i8x32 codes_q5_k(const uint8_t *block, int j)
 {
     i8x32 low = i8x32_fields(i8x32_load(block + 48 + 32 * (j / 2)), 4 * (j % 2), 15);
-    return i8x32_or(low, i8x32_shift_left(i8x32_fields(i8x32_load(block + 16), j, 1), 4));
+    return i8x32_or(low, i8x32_fields(i8x32_load(block + 16), j - 4, 16));
 }
 
 I8_INLINE i8x32 codes_q6_k(const uint8_t *block, int j)
 {
     int part = j / 4, g = j % 4;
     i8x32 low = i8x32_fields(i8x32_load(block + 64 * part + 32 * (g & 1)), 4 * (g >> 1), 15);
-    return i8x32_or(low, i8x32_shift_left(i8x32_fields(i8x32_load(block + 128 + 32 * part), 2 * g, 3), 4));
+    return i8x32_or(low, i8x32_fields(i8x32_load(block + 128 + 32 * part), 2 * g - 4, 0x30));
 }
 
 I8_INLINE i8x32 codes_iq4_xs(const uint8_t *block, int j)
@@ -132,31 +132,20 @@ I8_INLINE void scales_k4(const uint8_t *block, i16x16 *scales, i16x16 *mins)
 
 I8_INLINE void scales_q2_k(const uint8_t *block, i16x16 *scales, i16x16 *mins)
 {
-    uint64_t nibbles[2], low[2], high[2];
-    memcpy(nibbles, block, sizeof nibbles);
-    for (int i = 0; i < 2; i++) {
-        low[i] = nibbles[i] & 0x0f0f0f0f0f0f0f0fu;
-        high[i] = nibbles[i] >> 4 & 0x0f0f0f0f0f0f0f0fu;
-    }
-    *scales = i16x16_from_s8(low);
-    *mins = i16x16_from_s8(high);
+    *scales = i16x16_fields(i16x16_from_s8(block), 0, 15);
+    *mins = i16x16_fields(i16x16_from_s8(block), 4, 15);
 }
 
+/* Four bits of 16 scales in 8 bytes, then two bits of them in 4; less 32. */
 I8_INLINE void scales_q3_k(const uint8_t *block, i16x16 *scales, i16x16 *mins)
 {
-    uint32_t a = load_u32(block + 96), b = load_u32(block + 100), c = load_u32(block + 104);
-    const uint32_t low = 0x0f0f0f0fu, high = 0x03030303u;
-    uint32_t words[4] = {
-        (a & low) | (c & high) << 4,
-        (b & low) | (c >> 2 & high) << 4,
-        (a >> 4 & low) | (c >> 4 & high) << 4,
-        (b >> 4 & low) | (c >> 6 & high) << 4,
-    };
-    int8_t scale[16];
-    memcpy(scale, words, sizeof scale);
-    for (int s = 0; s < 16; s++)
-        scale[s] = (int8_t)(scale[s] - 32);
-    *scales = *mins = i16x16_from_s8(scale);
+    uint64_t a = load_u64(block + 96), c = load_u32(block + 104);
+    const uint64_t low = 0x0f0f0f0f0f0f0f0f, high = 0x3030303030303030, sign = 0x8080808080808080;
+    uint64_t first = (a & low) | ((c << 4 | c << 34) & high), last = (a >> 4 & low) | ((c | c << 30) & high);
+    /* as signed bytes: 32 less without a borrow into the next one */
+    first = ((first | sign) - 0x2020202020202020) ^ sign;
+    last = ((last | sign) - 0x2020202020202020) ^ sign;
+    *scales = *mins = i16x16_from_bytes(first, last);
 }
 
 I8_INLINE void scales_q6_k(const uint8_t *block, i16x16 *scales, i16x16 *mins)
