@@ -60,6 +60,11 @@ I8_INLINE i32x8 i8_dot_scaled_u(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, acts), i8_scale_pair(scales, j)));
 }
 
+I8_INLINE i32x8 i8_dot_times_u(i32x8 acc, i8x32 codes, i8x32 acts, const uint32_t *scale)
+{
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, acts), _mm256_set1_epi32((int)*scale)));
+}
+
 I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));

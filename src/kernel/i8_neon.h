@@ -213,6 +213,29 @@ I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales sc
 
 #define i8_dot_scaled_u i8_dot_scaled_s
 
+I8_INLINE i32x8 i8_dot_times_u(i32x8 acc, i8x32 codes, i8x32 acts, const uint32_t *scale)
+{
+    i32x8 dot = i8_dot_s(codes, acts);
+    return (i32x8){vmlaq_n_s32(acc.lo, dot.lo, (int32_t)*scale), vmlaq_n_s32(acc.hi, dot.hi, (int32_t)*scale)};
+}
+
+I8_INLINE i32x8 i8_scales_k4(const uint8_t *p, size_t stride, const int16_t sums[16], uint32_t scales[8][8])
+{
+    int32_t total[8];
+    for (size_t b = 0; b < 8; b++) {
+        const uint8_t *packed = p + b * stride + 4;
+        total[b] = 0;
+        for (int j = 0; j < 4; j++) {
+            int low = packed[j], middle = packed[4 + j], high = packed[8 + j];
+            scales[j][b] = (uint32_t)(low & 63);
+            scales[4 + j][b] = (uint32_t)((high & 15) | low >> 6 << 4);
+            total[b] += (middle & 63) * (sums[2 * j] + sums[2 * j + 1]);
+            total[b] += (high >> 4 | middle >> 6 << 4) * (sums[8 + 2 * j] + sums[9 + 2 * j]);
+        }
+    }
+    return i32x8_load(total);
+}
+
 I8_INLINE i32x8 i8_scaled_sums(i32x8 acc, i16x16 scales, const int16_t sums[16], int factor)
 {
     i16x16 s = i16x16_load(sums);

@@ -22,6 +22,9 @@
  *   i8_group_codes          the same for codes(p + b * stride)
  *   i8_group_nvfp4          t of kernel.h for the first 32 elements of such 8 blocks of NVFP4, and for the last
  *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
+ *   i8_scales_k4            of 8 blocks, `stride` bytes apart, of six-bit scales and minimums (Q4_K, Q5_K): scales[j][b]
+ *                           is that of 32 elements, as i8_dot_times wants it; returns the sum of minimums times sums
+ *   i8_dot_times_u          acc + *scale * products
  *   i8_times_sums           factor * (sums[0] + sums[1]) in each lane
  *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), ue4m3_half_pairs, gather_e8m0_half
  */
@@ -142,6 +145,55 @@ I8_INLINE void i16x16_store(int16_t *p, i16x16 v)
 I8_INLINE i16x16 i16x16_from_s8(const void *p)
 {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(p));
+}
+
+/* Of eight blocks, `stride` bytes apart (at least 32), four bytes each. Loads reach 28 bytes before the later ones. */
+I8_INLINE __m256i i8_gather_u32(const uint8_t *p, size_t stride)
+{
+    __m256i v = _mm256_loadu_si256((const void *)p);
+    v = _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + stride - 4)), 0x02);
+    v = _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + 2 * stride - 8)), 0x04);
+    v = _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + 3 * stride - 12)), 0x08);
+    v = _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + 4 * stride - 16)), 0x10);
+    v = _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + 5 * stride - 20)), 0x20);
+    v = _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + 6 * stride - 24)), 0x40);
+    return _mm256_blend_epi32(v, _mm256_loadu_si256((const void *)(p + 7 * stride - 28)), 0x80);
+}
+
+/* Byte j of each word of 32 bits, as two numbers of 16 bits. */
+I8_INLINE __m256i i8_byte_twice(__m256i words, int j)
+{
+    const __m256i firsts =
+        _mm256_set_epi64x(0x0c0c0c0c08080808, 0x0404040400000000, 0x0c0c0c0c08080808, 0x0404040400000000);
+    const __m256i upper = _mm256_set1_epi16((short)0x8000);
+    return _mm256_shuffle_epi8(words, _mm256_or_si256(_mm256_add_epi8(firsts, _mm256_set1_epi8((char)j)), upper));
+}
+
+I8_INLINE i32x8 i8_scales_k4(const uint8_t *p, size_t stride, const int16_t sums[16], uint32_t scales[8][8])
+{
+    const __m256i six = _mm256_set1_epi8(0x3f), four = _mm256_set1_epi8(0x0f), two = _mm256_set1_epi8(0x30);
+    const __m256i even = _mm256_set1_epi16(0xff);
+    __m256i a = i8_gather_u32(p + 4, stride), b = i8_gather_u32(p + 8, stride), c = i8_gather_u32(p + 12, stride);
+    __m256i scale[2], min[2], sum = _mm256_madd_epi16(_mm256_loadu_si256((const void *)sums), _mm256_set1_epi16(1));
+    scale[0] = _mm256_and_si256(a, six);
+    scale[1] = _mm256_or_si256(_mm256_and_si256(c, four), _mm256_and_si256(_mm256_srli_epi16(a, 2), two));
+    min[0] = _mm256_and_si256(b, six);
+    min[1] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(c, 4), four),
+                             _mm256_and_si256(_mm256_srli_epi16(b, 2), two));
+    UNROLL(8)
+    for (int j = 0; j < 8; j++)
+        _mm256_storeu_si256((void *)scales[j], i8_byte_twice(scale[j / 4], j % 4));
+    /* words 0, 1, 4, 5: pairs of sums 0 and 2, 1 and 3, 4 and 6, 5 and 7, to meet such pairs of minimums */
+    sum = _mm256_blend_epi16(sum, _mm256_slli_epi32(_mm256_shuffle_epi32(sum, 0x0e), 16), 0xaa);
+    __m256i total = _mm256_setzero_si256();
+    UNROLL(2)
+    for (int i = 0; i < 2; i++) {
+        __m256i first = _mm256_permutevar8x32_epi32(sum, _mm256_set1_epi32(4 * i));
+        __m256i second = _mm256_permutevar8x32_epi32(sum, _mm256_set1_epi32(4 * i + 1));
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_and_si256(min[i], even), first));
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_srli_epi16(min[i], 8), second));
+    }
+    return total;
 }
 
 /* Of signed bytes, the lowest first. */
@@ -289,14 +341,7 @@ I8_INLINE void i8_scales_nvfp4(const uint8_t *p, size_t stride, __m256i *first, 
 {
     const __m256i order = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0f0b07030d090501, 0x0e0a06020c080400));
     const __m256i mask = _mm256_set1_epi8(0x7f), zero = _mm256_setzero_si256();
-    __m256i e = _mm256_loadu_si256((const void *)p);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + stride - 4)), 0x02);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 2 * stride - 8)), 0x04);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 3 * stride - 12)), 0x08);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 4 * stride - 16)), 0x10);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 5 * stride - 20)), 0x20);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 6 * stride - 24)), 0x40);
-    e = _mm256_blend_epi32(e, _mm256_loadu_si256((const void *)(p + 7 * stride - 28)), 0x80);
+    __m256i e = i8_gather_u32(p, stride);
     e = _mm256_and_si256(_mm256_shuffle_epi8(e, order), mask);
     e = _mm256_andnot_si256(_mm256_cmpeq_epi8(e, mask), e);
     *first = _mm256_srli_epi16(_mm256_unpacklo_epi8(zero, e), 1);

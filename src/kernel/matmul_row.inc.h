@@ -200,14 +200,32 @@ I8_INLINE f32x8 group_q3_k(const struct group *g, f32x8 acc)
     return group_super(g, acc, 108, codes_q3_k, scales_q3_k, false, false, 4);
 }
 
+/* Q4_K, Q5_K: scales of 32 elements, unpacked for all eight rows together. */
+I8_INLINE f32x8 group_k4(const struct group *g, f32x8 acc, i8x32 (*codes)(const uint8_t *, int))
+{
+    uint32_t scales[8][ROWS_AT_ONCE];
+    i32x8 part[ROWS_AT_ONCE], min = i8_scales_k4(g->p, g->stride, g->sums, scales);
+    f32x8 d_act = f32x8_set1(*g->d), d, m;
+    for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
+        const uint8_t *block = g->p + g->stride * r;
+        part[r] = i32x8_zero();
+        UNROLL(8)
+        for (int j = 0; j < 8; j++)
+            part[r] = i8_dot_times_u(part[r], codes(block, j), i8x32_load(g->q + 32 * j), &scales[j][r]);
+    }
+    f32x8_gather_f16_pairs(g->p, g->stride, &d, &m);
+    acc = f32x8_fma(f32x8_mul(d, d_act), f32x8_from_i32(i32x8_sums8(part)), acc);
+    return f32x8_fnma(f32x8_mul(m, d_act), f32x8_from_i32(min), acc);
+}
+
 I8_INLINE f32x8 group_q4_k(const struct group *g, f32x8 acc)
 {
-    return group_super(g, acc, 0, codes_q4_k, scales_k4, true, false, 0);
+    return group_k4(g, acc, codes_q4_k);
 }
 
 I8_INLINE f32x8 group_q5_k(const struct group *g, f32x8 acc)
 {
-    return group_super(g, acc, 0, codes_q5_k, scales_k4, true, false, 0);
+    return group_k4(g, acc, codes_q5_k);
 }
 
 I8_INLINE f32x8 group_q6_k(const struct group *g, f32x8 acc)
