@@ -209,6 +209,8 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
     t[1] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x31), _mm256_set1_ps(128.0f));
 }
 
+enum { ROWS_TOGETHER = 1 }; /* in the loops of super-blocks (matmul_row.inc.h); 16 registers hold no more */
+
 /* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
 #define FLOAT_ROWS    3
 #define FLOAT_COLUMNS 3

@@ -206,12 +206,21 @@ I8_INLINE f32x8 group_k4(const struct group *g, f32x8 acc, i8x32 (*codes)(const 
     uint32_t scales[8][ROWS_AT_ONCE];
     i32x8 part[ROWS_AT_ONCE], min = i8_scales_k4(g->p, g->stride, g->sums, scales);
     f32x8 d_act = f32x8_set1(*g->d), d, m;
-    for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
-        const uint8_t *block = g->p + g->stride * r;
-        part[r] = i32x8_zero();
+    for (size_t first = 0; first < ROWS_AT_ONCE; first += ROWS_TOGETHER) { /* which share the activations they load */
+        i32x8 sum[ROWS_TOGETHER];
+        UNROLL(4)
+        for (size_t r = 0; r < ROWS_TOGETHER; r++)
+            sum[r] = i32x8_zero();
         UNROLL(8)
-        for (int j = 0; j < 8; j++)
-            part[r] = i8_dot_times_u(part[r], codes(block, j), i8x32_load(g->q + 32 * j), &scales[j][r]);
+        for (int j = 0; j < 8; j++) {
+            i8x32 x = i8x32_load(g->q + 32 * j);
+            UNROLL(4)
+            for (size_t r = 0; r < ROWS_TOGETHER; r++)
+                sum[r] = i8_dot_times_u(sum[r], codes(g->p + g->stride * (first + r), j), x, &scales[j][first + r]);
+        }
+        UNROLL(4)
+        for (size_t r = 0; r < ROWS_TOGETHER; r++)
+            part[first + r] = sum[r];
     }
     f32x8_gather_f16_pairs(g->p, g->stride, &d, &m);
     acc = f32x8_fma(f32x8_mul(d, d_act), f32x8_from_i32(i32x8_sums8(part)), acc);
