@@ -115,6 +115,20 @@ static void tile_fill(const struct tile_place *place)
     if (format->class == UNPACK_S256) tile_spread_scales(place);
 }
 
+/* The part of the rows that the next tile_fill reads. */
+static void tile_prefetch(const struct kernel_matmul *job, size_t row, size_t row_end, size_t begin)
+{
+    const struct format_info *info = format_info(job->format);
+    size_t from = begin / info->block_elements * info->block_bytes;
+    size_t n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
+    size_t n_bytes = n / info->block_elements * info->block_bytes;
+    for (size_t r = row; r < row_end && r < row + TILE_ROWS; r++) {
+        const uint8_t *p = (const uint8_t *)job->weights + r * job->row_bytes + from;
+        for (size_t i = 0; i < n_bytes; i += 64)
+            __builtin_prefetch(p + i);
+    }
+}
+
 /* ---- columns ----------------------------------------------------------------------------------- */
 
 I8_INLINE void column_minus(const struct tile_place *place, struct tile_columns *columns, size_t c)
@@ -464,6 +478,10 @@ static void matmul_tiles_of(const struct kernel_matmul *job, size_t row_begin, s
         for (place.begin = 0; place.begin < job->k; place.begin += UNPACK_PIECE) {
             place.n = job->k - place.begin < UNPACK_PIECE ? job->k - place.begin : UNPACK_PIECE;
             tile_fill(&place);
+            if (place.begin + place.n < job->k)
+                tile_prefetch(job, row, row_end, place.begin + place.n);
+            else
+                tile_prefetch(job, row + TILE_ROWS, row_end, 0);
             tile_sweep_tokens(&place, sweep);
             if (has_residuals) tile_sweep_residuals(&place, sweep, residuals, starts + place.begin / 32);
         }
