@@ -12,7 +12,7 @@
 
 #include "kernel/f32x8_scalar.h"
 
-#include "kernel/f32v_f32x8.h"
+#include "kernel/f32v_f32x8.inc.h"
 #include "kernel/math.inc.h"
 
 #include <float.h>

@@ -1,5 +1,5 @@
 /* f32v_avx512.h - f32v, as many float lanes as one register of the instruction set takes well: sixteen here, eight
- * elsewhere (f32v_f32x8.h).
+ * elsewhere (f32v_f32x8.inc.h).
  *
  * For loops whose result does not depend on the number of lanes: element by element, or a lane per position. Words are
  * those of f32x8 (f32x8_scalar.h); F32V_LANES counts the lanes.

@@ -6,7 +6,7 @@
 
 #include "kernel/f32x8_neon.h"
 
-#include "kernel/f32v_f32x8.h"
+#include "kernel/f32v_f32x8.inc.h"
 #include "kernel/inline.h"
 
 #define KV_QUERIES   4

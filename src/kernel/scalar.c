@@ -4,7 +4,7 @@
  */
 #include "kernel/f32x8_scalar.h"
 
-#include "kernel/f32v_f32x8.h"
+#include "kernel/f32v_f32x8.inc.h"
 #include "kernel/ops.inc.h"
 #include "kernel/tables.h"
 #include "kernel/unpack.h"

@@ -1,10 +1,7 @@
-/* f32v_f32x8.h - f32v where a vector is best taken as eight lanes: another name for f32x8. What f32v is: f32v_avx512.h.
+/* f32v_f32x8.inc.h - f32v where a vector is best taken as eight lanes: another name for f32x8. What f32v is: f32v_avx512.h.
  *
  * Included after an f32x8_*.h.
  */
-#ifndef STILE_KERNEL_F32V_F32X8_H
-#define STILE_KERNEL_F32V_F32X8_H
-
 #define F32V_LANES 8
 
 typedef f32x8 f32v;
@@ -29,5 +26,3 @@ typedef f32x8 f32v;
 #define f32v_abs         f32x8_abs
 #define f32v_copysign    f32x8_copysign
 #define f32v_exponent    f32x8_exponent
-
-#endif
