@@ -27,9 +27,11 @@ static const size_t page_kinds[] = {SMALL_PAGE_BYTES, LARGE_PAGE_BYTES};
 static const size_t latency_bytes[] = {16 << 10, 64 << 10, 256 << 10, 1 << 20,
                                        4 << 20,  16 << 20, 64 << 20,  LATENCY_BYTES_MAX};
 
-static const enum format formats[] = {FORMAT_F32,  FORMAT_F16,    FORMAT_BF16,  FORMAT_Q8_0, FORMAT_Q4_0,
-                                      FORMAT_Q4_1, FORMAT_Q2_K,   FORMAT_Q3_K,  FORMAT_Q4_K, FORMAT_Q5_K,
-                                      FORMAT_Q6_K, FORMAT_IQ4_NL, FORMAT_MXFP4, FORMAT_NVFP4};
+static const enum format formats[] = {
+    FORMAT_F32,  FORMAT_F16,    FORMAT_BF16,   FORMAT_Q8_0,  FORMAT_Q4_0,  FORMAT_Q4_1,
+    FORMAT_Q5_0, FORMAT_Q5_1,   FORMAT_Q2_K,   FORMAT_Q3_K,  FORMAT_Q4_K,  FORMAT_Q5_K,
+    FORMAT_Q6_K, FORMAT_IQ4_XS, FORMAT_IQ4_NL, FORMAT_MXFP4, FORMAT_NVFP4,
+};
 
 /* Every block with every number of reads in flight; through the page cache the first of these alone. */
 static const struct {
