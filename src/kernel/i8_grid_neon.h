@@ -34,6 +34,13 @@ I8_INLINE i8x32 i8x32_join(const void *p, uint32_t four)
     return (i8x32){vld1q_s8(p), vreinterpretq_s8_u32(vdupq_n_u32(four))};
 }
 
+I8_INLINE i8x32 i8x32_octets(uint32_t four)
+{
+    const uint8x16_t byte_of = vcombine_u8(vdup_n_u8(0), vdup_n_u8(1));
+    int8x16_t all = vreinterpretq_s8_u32(vdupq_n_u32(four));
+    return (i8x32){vqtbl1q_s8(all, byte_of), vqtbl1q_s8(all, vaddq_u8(byte_of, vdupq_n_u8(2)))};
+}
+
 I8_INLINE int8x16_t i8x16_spread(int32x4_t words, int width)
 {
     uint32x4_t w = vreinterpretq_u32_s32(words), spread = vdupq_n_u32(0);

@@ -5,6 +5,7 @@
  *   i8x32_times         products of bytes, modulo 256
  *   i8x32_thirds        which third of -128 ... 127 each is in: 0, 1, 2
  *   i8x32_twice, join   16 bytes twice; 16 bytes and four times the word `four`
+ *   i8x32_octets        each of four bytes, the lowest first, eight times
  *   i8x32_spread        of each word its four lowest fields of `width` bits, as bytes
  *   i8x32_rows8, rows4  rows of a table: four of 8 elements, eight of 4
  *   i8x32_store_pairs   64 bytes, of both in turn
@@ -52,6 +53,12 @@ I8_INLINE i8x32 i8x32_twice(const void *p)
 I8_INLINE i8x32 i8x32_join(const void *p, uint32_t four)
 {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(p)), _mm_set1_epi32((int)four), 1);
+}
+
+I8_INLINE i8x32 i8x32_octets(uint32_t four)
+{
+    const __m256i byte_of = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+    return _mm256_shuffle_epi8(_mm256_set1_epi32((int)four), byte_of);
 }
 
 I8_INLINE i8x32 i8x32_spread(__m256i words, int width)

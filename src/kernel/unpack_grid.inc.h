@@ -7,7 +7,7 @@
 
 struct grid_block {
     _Alignas(64) uint16_t rows[64]; /* 32 of them where rows have 8 elements */
-    _Alignas(64) uint8_t signs[32]; /* bit k of byte g: element 8 g + k is negative; IQ1: the shift of 8 g ... is */
+    _Alignas(64) uint8_t signs[32]; /* bit k of byte g: element 8 g + k is negative; IQ1: shift + 1 of 8 g ... */
     i16x16 scales;
     i16x16 shifts; /* IQ1_S: the scales with the sign of the shift */
 };
@@ -75,14 +75,15 @@ I8_INLINE void grid_spread_iq1_s(const uint8_t *block, struct grid_block *to)
 {
     i32x8 words = i32x8_from_u16(block + 34), negative = i32x8_mask(words, 15);
     i8x32_store_pairs(to->rows, i8x32_load(block + 2), i8x32_spread(words, 3));
-    i8x32_store(to->signs, i32x8_bytes(negative));
+    i8x32 minus = i32x8_bytes(negative);
+    i8x32_store(to->signs, i8x32_add(i8x32_set1(2), i8x32_add(minus, minus)));
     to->scales = grid_odd(i16x16_doubled(i32x8_fields(words, 12, 7)));
     to->shifts = i16x16_negate(to->scales, negative);
 }
 
 I8_INLINE void grid_spread_iq1_m(const uint8_t *block, struct grid_block *to)
 {
-    static const int8_t shift[16] = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
+    static const int8_t shift[16] = {2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0};
     i8x32 nibbles = i8x32_spread(i32x8_from_u16(block + 32), 4);
     i8x32_store_pairs(to->rows, i8x32_load(block), i8x32_fields(nibbles, 0, 7));
     i8x32_store(to->signs, i8x32_lookup(nibbles, shift));
@@ -117,7 +118,7 @@ I8_INLINE i8x32 grid_ternary_rows(const struct grid_block *b, int j)
 /* 8 * row +- 1, and 9 more */
 I8_INLINE i8x32 grid_shifted_rows(const struct grid_block *b, int j)
 {
-    return i8x32_or(i8x32_shift_left(grid_ternary_rows(b, j), 3), i8x32_bits(~grid_signs_of(b, j), 2));
+    return i8x32_or(i8x32_shift_left(grid_ternary_rows(b, j), 3), i8x32_octets(grid_signs_of(b, j)));
 }
 
 /* ---- ternary and bits -------------------------------------------------------------------------- */
