@@ -206,7 +206,7 @@ static void check_long_rows(const struct kernel_table *truth, const struct kerne
 
 static const size_t *sizes_of(enum format format)
 {
-    static const size_t floats[] = {1, 7, 64, 71, 576, 0}, blocks[] = {32, 96, 576, 1056, 0};
+    static const size_t floats[] = {1, 7, 1056, 71, 576, 2113, 0}, blocks[] = {32, 96, 576, 1056, 0};
     static const size_t supers[] = {256, 768, 1280, 0}, wide_blocks[] = {128, 384, 640, 0};
     if (kernel_act_of(format) == ACT_F32) return floats;
     if (kernel_act_of(format) == ACT_Q8_256) return supers;
@@ -303,8 +303,9 @@ static double term_size(const struct problem *p, const struct unpacked *w, size_
     }
 }
 
-/* Each of the (at most 2 per block, or k/8 + 3) steps of the chain rounds the sum so far and the product of scales:
- * the error is at most (steps + 4) x 2^-23 x (sum of the terms' magnitudes). 3 more for decode's own rounding. */
+/* Each of the (at most 2 per block; of floats one per element of a lane, and the additions of lanes and pieces) steps
+ * of the chain rounds the sum so far and the product of scales: the error is at most (steps + 4) x 2^-23 x (sum of the
+ * terms' magnitudes). 3 more for decode's own rounding. */
 static void check_row(const struct problem *p, size_t row, size_t t)
 {
     const struct format_info *info = format_info(p->format);
@@ -326,7 +327,8 @@ static void check_row(const struct problem *p, size_t row, size_t t)
     }
     if (p->scale != 1.0f) sum *= p->scale, size *= fabs(p->scale);
     if (p->has_bias) sum += p->bias[row], size += fabs(p->bias[row]);
-    double steps = p->act == ACT_F32     ? (double)p->k / 8 + 3
+    double steps = p->act == ACT_F32 ? fmin((double)p->k, KERNEL_FLOAT_PIECE) / KERNEL_FLOAT_LANES + 6 +
+                                           (double)(p->k / KERNEL_FLOAT_PIECE)
                    : p->act == ACT_Q8_32 ? (double)p->k / 16 + 2 * ACT_RESIDUALS
                                          : (double)p->k / 128;
     double tolerance = (steps + 7) * 0x1p-23 * size + 0x1p-140, got = p->want[t * MAX_ROWS + row];

@@ -197,10 +197,6 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 
 enum { ROWS_TOGETHER = 4 }; /* in the loops of super-blocks (matmul_row.inc.h) */
 
-/* Sums of float products held in registers (matmul_float.inc.h). Macros, for the pragmas that unroll. */
-#define FLOAT_ROWS    3
-#define FLOAT_COLUMNS 4
-
 /* ---- tiles ------------------------------------------------------------------------------------- */
 
 #define TILE_LANES        16

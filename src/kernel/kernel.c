@@ -107,7 +107,8 @@ enum kernel_act kernel_act_of(enum format format)
 
 size_t kernel_act_bytes(enum kernel_act act, size_t k)
 {
-    if (act == ACT_F32) return act_align((k + 7) / 8 * 8 * sizeof(float));
+    if (act == ACT_F32)
+        return act_align((k + KERNEL_FLOAT_LANES - 1) / KERNEL_FLOAT_LANES * KERNEL_FLOAT_LANES * sizeof(float));
     if (act == ACT_Q8_32) return act_offset_residuals(k) + act_align(ACT_RESIDUALS * sizeof(struct act_residual));
     return act_offset_sums(act, k) + act_align(k / 16 * sizeof(int16_t));
 }

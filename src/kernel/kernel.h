@@ -8,8 +8,10 @@
  * same bits, at any split of rows and any number of tokens; a NaN is a NaN whatever its payload):
  *
  *   float weights (F32, F16, BF16), ACT_F32:
- *     eight lanes; lane l sums, in order of k, with fma, the products of the elements k with k mod 8 == l, both sides
- *     padded with zeros to a multiple of 8; result = ((l0+l4) + (l2+l6)) + ((l1+l5) + (l3+l7)).
+ *     pieces of KERNEL_FLOAT_PIECE elements, each summed in KERNEL_FLOAT_LANES lanes: lane l sums, in order of k, with
+ *     fma, the products of the elements k with k mod 32 == l, both sides padded with zeros to a multiple of 32. Then the
+ *     upper half of the lanes is added to the lower, lane by lane, five times, and what is left is added to acc, piece
+ *     after piece.
  *
  *   blocks of 32 (Q4_0 ... Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0), ACT_Q8_32:
  *     with i = the exact integer sum of weight code x activation code over a block,
@@ -49,11 +51,13 @@ enum kernel_act { ACT_F32, ACT_Q8_32, ACT_Q8_256 };
 
 enum { ACT_RESIDUALS = 3 };
 
+enum { KERNEL_FLOAT_LANES = 32, KERNEL_FLOAT_PIECE = 1024 };
+
 enum { KERNEL_ALIGNMENT = 64 }; /* of activation rows and scratch */
 
 /* One row of k activations:
  *
- *   ACT_F32     float x[k rounded up to 8], the rest zero
+ *   ACT_F32     float x[k rounded up to KERNEL_FLOAT_LANES], the rest zero
  *
  *   ACT_Q8_32   int8_t q[k], float d[k/32], float s[k/32], int16_t sums[k/16], ACT_RESIDUALS residuals;
  *               k a multiple of 32
@@ -97,7 +101,7 @@ size_t kernel_kv_bytes(enum format format, size_t head_dim, size_t capacity);
  *                         times `scale`; then softcap * tanh(score / softcap), where softcap is not 0
  *   part of a tile        of KERNEL_KV_TILE positions at absolute multiples of it: top = the largest score seen,
  *                         p = exp(score - top); sum of p in sixteen lanes (position mod 16), in order, then
- *                         lane l + lane l+8, then the tree above; per dimension a chain of fma(p, v) over the positions,
+ *                         added as the lanes above; per dimension a chain of fma(p, v) over the positions,
  *                         in order, from 0; Q8_0: fma(p * d_v, code)
  *   parts in order        from the first as it is: top' = the larger top, a = exp(top - top'), b = exp(top_part - top'),
  *                         sum = fma(sum_part, b, sum * a), each dimension likewise; at last dimension / sum */
@@ -130,7 +134,7 @@ struct kernel_table {
      * all queries' parts of all n_tiles such tiles together, tile after tile (the first are changed). */
     void (*attention_part)(const struct kernel_attention *job, size_t tile, float *parts, void *scratch);
     void (*attention_join)(const struct kernel_attention *job, float *parts, size_t n_tiles);
-    /* out = x / sqrt(mean(x^2) + eps) * w. Sum of squares in the eight lanes above. out may be x. */
+    /* out = x / sqrt(mean(x^2) + eps) * w. Sum of squares in eight lanes, added as those above. out may be x. */
     void (*rms_norm)(const float *x, const float *w, size_t n, float eps, float *out);
     /* Rotates the first n_rot of x by angles given as cos, sin (n_rot/2 each). neox: pairs (i, i + n_rot/2), else (2i,
      * 2i+1). */

@@ -1,7 +1,7 @@
 /* matmul.inc.h - quantize and matmul of a vector instruction set, written once over its vocabulary.
  *
- * Included by avx2.c, avx512.c, neon.c after f32x8_<isa>.h and i8_<isa>.h. Three ways through: float weights; one
- * token or a few, where reading the weights is the limit; many tokens, where the arithmetic is.
+ * Included by avx2.c, avx512.c, neon.c after f32x8_<isa>.h, f32xn_* and i8_<isa>.h. Three ways through: float weights;
+ * one token or a few, where reading the weights is the limit; many tokens, where the arithmetic is.
  */
 #include "kernel/act.h"
 #include "kernel/unpack.h"
@@ -42,7 +42,7 @@ static void matmul_few(const struct kernel_matmul *job, size_t row_begin, size_t
 static void matmul(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
 {
     if (unpack_table[job->format].class == UNPACK_FLOAT)
-        matmul_floats(job, row_begin, row_end);
+        matmul_floats(job, row_begin, row_end, scratch);
     else if (job->n_tokens == 1 && row_end - row_begin >= ROWS_AT_ONCE)
         matmul_rows(job, row_begin, row_end);
     else if (job->n_tokens <= few_tokens(job->format) && row_end - row_begin >= ROWS_AT_ONCE)

@@ -4,6 +4,7 @@
 #ifdef __aarch64__
 
 #include "kernel/f32x8_neon.h"
+#include "kernel/f32xn_x8.inc.h"
 #include "kernel/i8_grid_neon.h"
 #include "kernel/i8_neon.h"
 #include "kernel/kv_neon.h"

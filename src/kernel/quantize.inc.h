@@ -68,7 +68,7 @@ static void quantize(enum kernel_act act, const float *x, size_t k, void *row)
     uint8_t *p = row;
     if (act == ACT_F32) {
         memcpy(p, x, k * sizeof *x);
-        memset(p + k * sizeof *x, 0, (8 - k % 8) % 8 * sizeof *x);
+        memset(p + k * sizeof *x, 0, (KERNEL_FLOAT_LANES - k % KERNEL_FLOAT_LANES) % KERNEL_FLOAT_LANES * sizeof *x);
         return;
     }
     size_t n = act == ACT_Q8_32 ? 32 : 256;

@@ -114,23 +114,36 @@ static void row_of_blocks(const struct kernel_matmul *job, size_t row)
     }
 }
 
+static float piece_of_floats(const float *w, const float *x, size_t n)
+{
+    float lanes[KERNEL_FLOAT_LANES] = {0};
+    for (size_t i = 0; i < n; i += KERNEL_FLOAT_LANES) {
+        for (size_t l = 0; l < KERNEL_FLOAT_LANES; l++)
+            lanes[l] = fmaf(w[i + l], x[i + l], lanes[l]);
+    }
+    for (size_t half = KERNEL_FLOAT_LANES / 2; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    }
+    return lanes[0];
+}
+
 static void row_of_floats(const struct kernel_matmul *job, size_t row)
 {
     size_t element_bytes = format_info(job->format)->block_bytes;
     const uint8_t *weights = (const uint8_t *)job->weights + row * job->row_bytes;
-    for (size_t t = 0; t < job->n_tokens; t++) {
-        const float *x = (const float *)(const void *)((const uint8_t *)job->acts + t * job->act_stride_bytes);
-        f32x8 lanes = f32x8_zero();
-        for (size_t begin = 0; begin < job->k; begin += UNPACK_PIECE) {
-            size_t n = job->k - begin < UNPACK_PIECE ? job->k - begin : UNPACK_PIECE;
-            float w[UNPACK_PIECE];
-            format_decode(job->format, weights + begin * element_bytes, n, w);
-            for (; n % 8 != 0; n++)
-                w[n] = 0.0f;
-            for (size_t i = 0; i < n; i += 8)
-                lanes = f32x8_fma(f32x8_load(w + i), f32x8_load(x + begin + i), lanes);
+    for (size_t begin = 0; begin < job->k; begin += KERNEL_FLOAT_PIECE) {
+        size_t n = job->k - begin < KERNEL_FLOAT_PIECE ? job->k - begin : KERNEL_FLOAT_PIECE;
+        float w[KERNEL_FLOAT_PIECE];
+        format_decode(job->format, weights + begin * element_bytes, n, w);
+        for (; n % KERNEL_FLOAT_LANES != 0; n++)
+            w[n] = 0.0f;
+        for (size_t t = 0; t < job->n_tokens; t++) {
+            const float *x = (const float *)(const void *)((const uint8_t *)job->acts + t * job->act_stride_bytes);
+            float *out = job->out + t * job->out_stride + row, acc = begin == 0 ? 0.0f : *out;
+            acc += piece_of_floats(w, x + begin, n);
+            *out = begin + n >= job->k ? finish(job, row, acc) : acc;
         }
-        job->out[t * job->out_stride + row] = finish(job, row, f32x8_sum(lanes));
     }
 }
 
