@@ -144,6 +144,8 @@ struct kernel_table {
     void (*add)(float *x, const float *y, size_t n); /* x += y */
     void (*scale)(float *x, float factor, size_t n); /* x *= factor */
     void (*softcap)(float *x, float cap, size_t n);  /* x = cap * tanh(x / cap) */
+    /* x = e^(x - largest x) / sum of these. Sum in the eight lanes above. n >= 1. */
+    void (*softmax)(float *x, size_t n);
 };
 
 /* Scratch that matmul needs for this k, and attention for this head_dim, in bytes. */

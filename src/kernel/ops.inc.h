@@ -124,3 +124,18 @@ static void ops_softcap(float *x, float cap, size_t n)
     for (size_t i = 0; i < n; i += F32V_LANES)
         ops_store(x + i, ops_cap(ops_load(x + i, n - i), f32v_set1(cap)), n - i);
 }
+
+static void ops_softmax(float *x, size_t n)
+{
+    float largest = x[0];
+    f32x8 sums = f32x8_zero();
+    for (size_t i = 1; i < n; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    for (size_t i = 0; i < n; i += F32V_LANES)
+        ops_store(x + i, f32v_exp(f32v_sub(ops_load(x + i, n - i), f32v_set1(largest))), n - i);
+    for (size_t i = 0; i < n; i += 8)
+        sums = f32x8_add(sums, n - i >= 8 ? f32x8_load(x + i) : f32x8_load_n(x + i, n - i));
+    f32v sum = f32v_set1(f32x8_sum(sums));
+    for (size_t i = 0; i < n; i += F32V_LANES)
+        ops_store(x + i, f32v_div(ops_load(x + i, n - i), sum), n - i);
+}

@@ -23,7 +23,8 @@ extern const struct kernel_table kernel_table_dotprod;
     {                                                                                                        \
         .isa = (name), .quantize = quantize, .matmul = matmul, .kv_store = kv_store, .attention = attention, \
         .attention_part = attention_part, .attention_join = attention_join, .rms_norm = ops_rms_norm,        \
-        .rope = ops_rope, .glu = ops_glu, .add = ops_add, .scale = ops_scale, .softcap = ops_softcap         \
+        .rope = ops_rope, .glu = ops_glu, .add = ops_add, .scale = ops_scale, .softcap = ops_softcap,        \
+        .softmax = ops_softmax                                                                               \
     }
 
 #endif
