@@ -72,11 +72,16 @@ struct stile_model_info {
     const char *pretokenizer;  /* "smollm", "llama-bpe", ...; "" for SentencePiece */
     const char *chat_template; /* Jinja source; NULL when the file has none */
     uint64_t n_parameters;     /* elements of all tensors */
-    uint64_t size_bytes;       /* bytes of all tensors in the file */
+    uint64_t
+        n_parameters_active; /* those that a decoded token needs: without the experts it does not choose, and without
+                                     the embedding where that is not the output head too */
+    uint64_t size_bytes;     /* bytes of all tensors in the file */
     uint32_t n_shards;
     uint32_t n_layers;
     uint32_t d_model;
-    uint32_t d_ff;
+    uint32_t d_ff;      /* of one expert in a mixture of experts */
+    uint32_t n_experts; /* of each layer; 0: not a mixture */
+    uint32_t n_experts_used;
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t head_dim;
@@ -184,7 +189,7 @@ enum stile_kv_format { STILE_KV_F16 = 0, STILE_KV_F32 = 1, STILE_KV_Q8_0 = 2 };
 /* Zero in any field means "the default". */
 struct stile_session_options {
     uint32_t n_ctx;     /* tokens of context; default min(trained context, 4096) */
-    uint32_t n_batch;   /* tokens evaluated together in prefill; default 128 */
+    uint32_t n_batch;   /* tokens evaluated together in prefill; default 128, with experts 512 */
     uint32_t n_threads; /* default: one per physical core this process may use */
     enum stile_kv_format kv_format;
     const char *isa;            /* "scalar", "avx2", ...: kernels to use; default: the best here */

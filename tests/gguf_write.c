@@ -389,3 +389,19 @@ void gguf_write_tiny_model(struct gguf_write *file)
     gguf_write_floats(file, "blk.0.ffn_up.weight", 2, square, 0, 0.3f);
     gguf_write_floats(file, "blk.0.ffn_down.weight", 2, square, 0, 0.3f);
 }
+
+void gguf_write_tiny_mixture(struct gguf_write *file)
+{
+    static const uint64_t router[] = {TINY_WIDTH, TINY_EXPERTS}, experts[] = {TINY_WIDTH, TINY_WIDTH, TINY_EXPERTS};
+    static const char *const names[] = {"gate", "up", "down"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.0.ffn_%s.weight", names[i]);
+        gguf_write_drop_tensor(file, name);
+        snprintf(name, sizeof name, "blk.0.ffn_%s_exps.weight", names[i]);
+        gguf_write_floats(file, name, 3, experts, 0, 0.3f);
+    }
+    gguf_write_floats(file, "blk.0.ffn_gate_inp.weight", 2, router, 0, 0.5f);
+    gguf_write_u32(file, "llama.expert_count", TINY_EXPERTS);
+    gguf_write_u32(file, "llama.expert_used_count", 2);
+}

@@ -80,6 +80,9 @@ void gguf_write_drop_tensor(struct gguf_write *file, const char *name);
  * tokens: the 256 bytes, TINY_MERGES merges, <|endoftext|> (bos), <|im_start|>, <|im_end|> (eos); a ChatML template. */
 enum { TINY_WIDTH = 32, TINY_HEAD = 16, TINY_MERGES = 41, TINY_VOCAB = 256 + TINY_MERGES + 3 };
 void gguf_write_tiny_model(struct gguf_write *file);
+/* Makes it a mixture of TINY_EXPERTS experts of width 32 (Mixtral), two of which are used. */
+enum { TINY_EXPERTS = 4 };
+void gguf_write_tiny_mixture(struct gguf_write *file);
 /* Its vocabulary alone, for those who change it: texts and types are (TINY_VOCAB), merges (TINY_MERGES); the strings
  * are static. */
 struct tiny_vocab {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* What a case starts from. */
-enum base { SMALL, TINY, SHARDS };
+enum base { SMALL, TINY, MIXTURE, SHARDS };
 
 /* The one thing that is changed. Patches overwrite a field and leave everything else where it was. */
 enum kind {
@@ -298,6 +298,10 @@ static void template_long(struct gguf_write *file, const struct hostile_case *c)
     {                                                                                  \
         .name = n, .level = HOSTILE_MODEL, .base = TINY, .expected = what, __VA_ARGS__ \
     }
+#define MIXED(n, what, ...)                                                               \
+    {                                                                                     \
+        .name = n, .level = HOSTILE_MODEL, .base = MIXTURE, .expected = what, __VA_ARGS__ \
+    }
 #define CHAT(n, source)                                                                             \
     {                                                                                               \
         .name = n, .level = HOSTILE_CHAT, .base = TINY, .expected = "template", .kind = SET_STRING, \
@@ -461,6 +465,9 @@ static const struct hostile_case cases[] = {
     RIGHT("tiny-version-2", .base = TINY, BY(version, .number = 2)),
     RIGHT("tiny-alignment-256", .base = TINY, BY(alignment, .number = 256)),
     RIGHT("tiny-i32", .base = TINY, I32("llama.block_count", 1)),
+    RIGHT("tiny-mixture", .base = MIXTURE, FIELD(NOTHING, 0, 0)),
+    RIGHT("tiny-mixture-all", .base = MIXTURE, U32("llama.expert_used_count", TINY_EXPERTS)),
+    RIGHT("tiny-mixture-no-scale", .base = MIXTURE, F32("llama.expert_weights_scale", 0)),
 
     /* hyperparameters */
     MODEL("no-architecture", "general.architecture", NO_KEY("general.architecture")),
@@ -502,7 +509,24 @@ static const struct hostile_case cases[] = {
     MODEL("rope-dims-odd", "dimension_count", U32("llama.rope.dimension_count", 15)),
     MODEL("rope-dims-large", "dimension_count", U32("llama.rope.dimension_count", 18)),
     MODEL("rope-scaling-unknown", "scaling", STRING("llama.rope.scaling.type", "spiral")),
-    MODEL("experts-max", "expert", U32("llama.expert_count", UINT32_MAX)),
+    MODEL("experts-max", "llama.expert_count", U32("llama.expert_count", UINT32_MAX)),
+    MODEL("experts-none-used", "expert_used_count", U32("llama.expert_count", 8)),
+    MIXED("experts-1025", "llama.expert_count", U32("llama.expert_count", 1025)),
+    MIXED("experts-other", "ffn_gate_inp.weight", U32("llama.expert_count", TINY_EXPERTS - 1)),
+    MIXED("experts-0", "blk.0.ffn_gate.weight is missing", U32("llama.expert_count", 0)),
+    MIXED("experts-string", "expert_count", STRING("llama.expert_count", "4")),
+    MIXED("experts-used-0", "expert_used_count", U32("llama.expert_used_count", 0)),
+    MIXED("experts-used-more", "expert_used_count", U32("llama.expert_used_count", TINY_EXPERTS + 1)),
+    MIXED("experts-used-missing", "expert_used_count", NO_KEY("llama.expert_used_count")),
+    MIXED("experts-width-0", "expert_feed_forward_length", U32("llama.expert_feed_forward_length", 0)),
+    MIXED("experts-width-max", "expert_feed_forward_length", U32("llama.expert_feed_forward_length", UINT32_MAX)),
+    MIXED("experts-width-other", "ffn_gate_exps", U32("llama.expert_feed_forward_length", 64)),
+    MIXED("experts-no-width", "expert_feed_forward_length is missing", U32("llama.feed_forward_length", 0)),
+    MIXED("experts-sigmoid", "gating function 2", U32("llama.expert_gating_func", 2)),
+    MIXED("experts-shared", "1 shared experts", U32("llama.expert_shared_count", 1)),
+    MIXED("experts-scale-nan", "expert_weights_scale", F32("llama.expert_weights_scale", NAN)),
+    MIXED("experts-scale-2", "scale 2", F32("llama.expert_weights_scale", 2)),
+    MIXED("experts-norm-number", "expert_weights_norm", U32("llama.expert_weights_norm", 1)),
 
     /* weights */
     MODEL("no-embedding", "token_embd.weight", NO_TENSOR("token_embd.weight")),
@@ -520,6 +544,21 @@ static const struct hostile_case cases[] = {
     MODEL("norm-scalar", "attn_norm.weight", DIMS(SHAPE, "blk.0.attn_norm.weight", 0, 0), .n_dims = 0),
     MODEL("up-integers", "ffn_up.weight", BY(weight_format, .text = "blk.0.ffn_up.weight", .number = FORMAT_I32)),
     MODEL("norm-doubles", "output_norm.weight", BY(weight_format, .text = "output_norm.weight", .number = FORMAT_F64)),
+
+    MIXED("no-router", "blk.0.ffn_gate_inp.weight is missing", NO_TENSOR("blk.0.ffn_gate_inp.weight")),
+    MIXED("no-experts-down", "blk.0.ffn_down_exps.weight is missing", NO_TENSOR("blk.0.ffn_down_exps.weight")),
+    MIXED("router-of-one", "ffn_gate_inp.weight", DIMS(SHAPE, "blk.0.ffn_gate_inp.weight", 0, TINY_WIDTH, 1),
+          .n_dims = 2),
+    MIXED("router-three-dims", "ffn_gate_inp.weight",
+          DIMS(SHAPE, "blk.0.ffn_gate_inp.weight", 0, TINY_WIDTH, TINY_EXPERTS, 2), .n_dims = 3),
+    MIXED("experts-two-dims", "ffn_up_exps.weight", DIMS(SHAPE, "blk.0.ffn_up_exps.weight", 0, TINY_WIDTH, TINY_WIDTH),
+          .n_dims = 2),
+    MIXED("experts-fewer", "ffn_up_exps.weight: shape 32 x 32 x 3",
+          DIMS(SHAPE, "blk.0.ffn_up_exps.weight", 0, TINY_WIDTH, TINY_WIDTH, TINY_EXPERTS - 1), .n_dims = 3),
+    MIXED("experts-zero", "ffn_up_exps.weight", DIMS(SHAPE, "blk.0.ffn_up_exps.weight", 0, TINY_WIDTH, TINY_WIDTH, 0),
+          .n_dims = 3),
+    MIXED("experts-first", "ffn_down_exps.weight",
+          DIMS(SHAPE, "blk.0.ffn_down_exps.weight", 0, TINY_EXPERTS, TINY_WIDTH, TINY_WIDTH), .n_dims = 3),
 
     /* vocabulary */
     MODEL("no-tokenizer", "tokenizer.ggml.model", NO_KEY("tokenizer.ggml.model")),
@@ -630,12 +669,15 @@ static void patch(const struct gguf_write *file, struct buffer *out, const struc
 static void build_file(const struct hostile_case *c, size_t i, struct buffer *out)
 {
     struct gguf_write file;
-    if (c->base == TINY)
+    switch (c->base) {
+    case SMALL: small_file(&file); break;
+    case TINY: gguf_write_tiny_model(&file); break;
+    case MIXTURE:
         gguf_write_tiny_model(&file);
-    else if (c->base == SHARDS)
-        shard_file(&file, i);
-    else
-        small_file(&file);
+        gguf_write_tiny_mixture(&file);
+        break;
+    case SHARDS: shard_file(&file, i); break;
+    }
     if (i == c->shard) change(&file, c);
     gguf_write_finish(&file, out);
     if (i == c->shard) patch(&file, out, c);

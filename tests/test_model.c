@@ -26,9 +26,42 @@ static void other_architecture(struct gguf_write *f)
 {
     gguf_write_string(f, "general.architecture", "mamba");
 }
-static void experts(struct gguf_write *f)
+static void dense_experts(struct gguf_write *f)
 {
-    gguf_write_u32(f, "llama.expert_count", 8);
+    tiny_gemma3(f);
+    gguf_write_u32(f, "gemma3.expert_count", 8);
+}
+static void many_experts(struct gguf_write *f)
+{
+    gguf_write_tiny_mixture(f);
+    gguf_write_u32(f, "llama.expert_count", 1025);
+}
+static void greedy_router(struct gguf_write *f)
+{
+    gguf_write_tiny_mixture(f);
+    gguf_write_u32(f, "llama.expert_used_count", TINY_EXPERTS + 1);
+}
+static void unnormalised(struct gguf_write *f)
+{
+    gguf_write_tiny_mixture(f);
+    gguf_write_bool(f, "llama.expert_weights_norm", false);
+}
+static void one_expert_less(struct gguf_write *f)
+{
+    gguf_write_tiny_mixture(f);
+    gguf_write_floats(f, "blk.0.ffn_up_exps.weight", 3, (const uint64_t[]){TINY_WIDTH, TINY_WIDTH, TINY_EXPERTS - 1}, 0,
+                      1);
+}
+/* NVFP4 with a scale for the tensor, not for each expert */
+static void one_scale(struct gguf_write *f)
+{
+    gguf_write_tiny_mixture(f);
+    gguf_write_u32(f, "llama.expert_feed_forward_length", 64);
+    gguf_write_floats(f, "blk.0.ffn_gate_exps.weight", 3, (const uint64_t[]){TINY_WIDTH, 64, TINY_EXPERTS}, 0, 1);
+    gguf_write_floats(f, "blk.0.ffn_up_exps.weight", 3, (const uint64_t[]){TINY_WIDTH, 64, TINY_EXPERTS}, 0, 1);
+    gguf_write_tensor(f, "blk.0.ffn_down_exps.weight", FORMAT_NVFP4, 3,
+                      (const uint64_t[]){64, TINY_WIDTH, TINY_EXPERTS});
+    gguf_write_floats(f, "blk.0.ffn_down_exps.scale", 1, (const uint64_t[]){1}, 1, 0);
 }
 static void no_layers(struct gguf_write *f)
 {
@@ -112,7 +145,12 @@ static void errors_name_what_is_wrong(void **state)
     } cases[] = {
         {no_architecture, STILE_ERROR_MALFORMED, "general.architecture"},
         {other_architecture, STILE_ERROR_UNSUPPORTED, "\"mamba\""},
-        {experts, STILE_ERROR_UNSUPPORTED, "experts"},
+        {dense_experts, STILE_ERROR_UNSUPPORTED, "8 experts is not supported in architecture \"gemma3\""},
+        {many_experts, STILE_ERROR_MALFORMED, "llama.expert_count"},
+        {greedy_router, STILE_ERROR_MALFORMED, "llama.expert_used_count"},
+        {unnormalised, STILE_ERROR_UNSUPPORTED, "not normalised"},
+        {one_expert_less, STILE_ERROR_MALFORMED, "ffn_up_exps.weight: shape 32 x 32 x 3"},
+        {one_scale, STILE_ERROR_MALFORMED, "ffn_down_exps.scale: must be 4 F32"},
         {no_layers, STILE_ERROR_MALFORMED, "llama.block_count"},
         {many_layers, STILE_ERROR_MALFORMED, "llama.block_count"},
         {no_heads, STILE_ERROR_MALFORMED, "llama.attention.head_count"},
@@ -168,6 +206,26 @@ static void info_is_what_the_file_says(void **state)
     stile_model_close(model);
 }
 
+static void info_of_a_mixture(void **state)
+{
+    (void)state;
+    struct stile_model *dense = NULL, *mixture = NULL;
+    struct stile_error error = {0};
+    if (tiny_open(&dense, NULL, &error) || tiny_open(&mixture, gguf_write_tiny_mixture, &error))
+        fail_msg("%s", error.message);
+    const struct stile_model_info *info = stile_model_info(mixture), *plain = stile_model_info(dense);
+    const uint64_t expert = 3 * TINY_WIDTH * TINY_WIDTH, router = TINY_WIDTH * TINY_EXPERTS;
+    assert_int_equal(plain->n_experts, 0);
+    assert_int_equal(plain->n_parameters_active, plain->n_parameters); /* the embedding is the output head too */
+    assert_int_equal(info->n_experts, TINY_EXPERTS);
+    assert_int_equal(info->n_experts_used, 2);
+    assert_int_equal(info->d_ff, TINY_WIDTH);
+    assert_int_equal(info->n_parameters, plain->n_parameters + (TINY_EXPERTS - 1) * expert + router);
+    assert_int_equal(info->n_parameters_active, plain->n_parameters + expert + router);
+    stile_model_close(dense);
+    stile_model_close(mixture);
+}
+
 static void names_and_paths(void **state)
 {
     (void)state;
@@ -185,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_what_is_wrong),
         cmocka_unit_test(info_is_what_the_file_says),
+        cmocka_unit_test(info_of_a_mixture),
         cmocka_unit_test(names_and_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

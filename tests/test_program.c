@@ -36,6 +36,38 @@ static void llama_in_order(void **state)
     stile_model_close(model);
 }
 
+static void mixture_in_order(void **state)
+{
+    (void)state;
+    static const enum op_kind expected[] = {OP_NORM,    OP_MATMUL,  OP_ROUTE, OP_EXPERTS, OP_EXPERTS, OP_GLU,
+                                            OP_EXPERTS, OP_COMBINE, OP_ADD,   OP_NORM,    OP_MATMUL};
+    struct stile_model *model = open_model(gguf_write_tiny_mixture);
+    const struct program *program = model->program;
+    size_t n = sizeof expected / sizeof *expected, first = program->n_ops - n;
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(program->ops[first + i].kind, expected[i]);
+    stile_model_close(model);
+}
+
+/* Of the experts, one token reads those it uses; many tokens read as many as they are expected to choose together. */
+static void cost_of_experts(void **state)
+{
+    (void)state;
+    struct stile_model *dense = open_model(NULL), *mixture = open_model(gguf_write_tiny_mixture);
+    const uint64_t expert = 3 * TINY_WIDTH * TINY_WIDTH, router = TINY_WIDTH * TINY_EXPERTS;
+    for (uint64_t n = 1; n < 40; n++) {
+        struct step_shape shape = {.n_tokens = n, .n_selected = n, .kv_format = FORMAT_F16};
+        struct cost plain = program_cost(dense->program, &shape), cost = program_cost(mixture->program, &shape);
+        double chosen = n == 1 ? 2 : TINY_EXPERTS * (1 - pow(0.5, (double)n)); /* each token misses half of them */
+        double bytes = (double)(plain.weight_bytes - 4 * expert + 4 * router) + 4 * chosen * (double)expert;
+        assert_true(fabs((double)cost.weight_bytes - bytes) < 3);
+        assert_int_equal(cost.macs, plain.macs + n * (expert + router));
+        assert_int_equal(cost.kv_bytes, plain.kv_bytes);
+    }
+    stile_model_close(dense);
+    stile_model_close(mixture);
+}
+
 /* A decoded token reads every matrix once, one row of the embedding, and the cache. */
 static void cost_of_a_token(void **state)
 {
@@ -122,10 +154,8 @@ static void rope_stretching(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama_in_order),
-        cmocka_unit_test(cost_of_a_token),
-        cmocka_unit_test(cost_of_windows),
-        cmocka_unit_test(rope_stretching),
+        cmocka_unit_test(llama_in_order),  cmocka_unit_test(mixture_in_order), cmocka_unit_test(cost_of_a_token),
+        cmocka_unit_test(cost_of_windows), cmocka_unit_test(cost_of_experts),  cmocka_unit_test(rope_stretching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,19 +87,20 @@ static void check_model(const char *path, enum stile_kv_format kv, size_t n, siz
     stile_model_close(model);
 }
 
-static int is_quantized(const struct dirent *entry)
+static int is_of_a_format(const struct dirent *entry)
 {
-    return strncmp(entry->d_name, "format_", 7) == 0 && strstr(entry->d_name, ".gguf") != NULL;
+    bool wanted = strncmp(entry->d_name, "format_", 7) == 0 || strncmp(entry->d_name, "moe_", 4) == 0;
+    return wanted && strstr(entry->d_name, ".gguf") != NULL;
 }
 
 /* 70 tokens: batches of 64 leave a rest. */
-static void test_every_format(void **state)
+static void test_every_format_and_experts(void **state)
 {
     (void)state;
     char path[PATH_BYTES];
     struct dirent **entries;
     snprintf(path, sizeof path, "%s/models", golden_dir);
-    int n = scandir(path, &entries, is_quantized, alphasort);
+    int n = scandir(path, &entries, is_of_a_format, alphasort);
     assert_in_range(n, 1, MODELS_MAX);
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "%s/models/%s", golden_dir, entries[i]->d_name);
@@ -133,8 +134,8 @@ static void test_smollm2(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_format), cmocka_unit_test(test_long_context),
-                                       cmocka_unit_test(test_smollm2)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_format_and_experts),
+                                       cmocka_unit_test(test_long_context), cmocka_unit_test(test_smollm2)};
     if (argc > 1) golden_dir = argv[1];
     return cmocka_run_group_tests_name("run determinism", tests, NULL, NULL);
 }

@@ -45,13 +45,19 @@ static void show_table(const struct report *report)
     row("name", info->name);
     row("license", info->license);
     row("architecture", info->architecture);
-    printf("%-16s %s\n", "parameters", count_text(count, info->n_parameters));
+    printf("%-16s %s", "parameters", count_text(count, info->n_parameters));
+    if (info->n_experts > 0) printf(", %s of them for a token", count_text(count, info->n_parameters_active));
+    putchar('\n');
     printf("%-16s %s", "size", size_text(size, info->size_bytes));
     if (info->n_parameters > 0)
         printf(", %.2f bits per parameter", 8.0 * (double)info->size_bytes / (double)info->n_parameters);
     if (info->n_shards > 1) printf(", in %u files", info->n_shards);
     printf("\n%-16s %u tokens\n", "trained context", info->n_ctx_trained);
-    printf("%-16s %u of width %u, feed-forward %u\n", "layers", info->n_layers, info->d_model, info->d_ff);
+    printf("%-16s %u of width %u, ", "layers", info->n_layers, info->d_model);
+    if (info->n_experts > 0)
+        printf("%u of %u experts of width %u\n", info->n_experts_used, info->n_experts, info->d_ff);
+    else
+        printf("feed-forward %u\n", info->d_ff);
     printf("%-16s %u of width %u, %u for keys and values", "heads", info->n_heads, info->head_dim, info->n_kv_heads);
     if (info->sliding_window) printf(", window of %u tokens", info->sliding_window);
     putchar('\n');
@@ -153,6 +159,7 @@ static json_t *report_json(const struct report *report, bool with_tensors)
         uint64_t n;
     } counts[] = {
         {"n_parameters", info->n_parameters},
+        {"n_parameters_active", info->n_parameters_active},
         {"size_bytes", info->size_bytes},
         {"n_shards", info->n_shards},
         {"n_tensors", info->n_tensors},
@@ -160,6 +167,8 @@ static json_t *report_json(const struct report *report, bool with_tensors)
         {"n_layers", info->n_layers},
         {"d_model", info->d_model},
         {"d_ff", info->d_ff},
+        {"n_experts", info->n_experts},
+        {"n_experts_used", info->n_experts_used},
         {"n_heads", info->n_heads},
         {"n_kv_heads", info->n_kv_heads},
         {"head_dim", info->head_dim},

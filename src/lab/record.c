@@ -60,6 +60,7 @@ static void set_model(json_t *record, const struct stile_model *model, const str
     set(record, "format_bytes", formats);
     set_count(record, "size_bytes", info->size_bytes);
     set_count(record, "n_parameters", info->n_parameters);
+    set_count(record, "n_parameters_active", info->n_parameters_active);
     if (from->path) host_file_hash(info->path, hash, sizeof hash);
     set(record, "file_hash", *hash ? json_string(hash) : NULL);
 }

@@ -4,14 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char *architecture;
+/* May a file of this architecture have experts, must it? */
+enum experts { EXPERTS_NEVER, EXPERTS_MAYBE, EXPERTS_ALWAYS };
+
+static const struct architecture {
+    const char *name;
     enum family family;
-} families[] = {
-    {"llama", FAMILY_LLAMA},
-    {"qwen2", FAMILY_QWEN2},
-    {"qwen3", FAMILY_QWEN3},
-    {"gemma3", FAMILY_GEMMA3},
+    enum experts experts;
+} architectures[] = {
+    {"llama", FAMILY_LLAMA, EXPERTS_MAYBE}, /* with experts: Mixtral */
+    {"qwen2", FAMILY_QWEN2, EXPERTS_NEVER},     {"qwen3", FAMILY_QWEN3, EXPERTS_NEVER},
+    {"qwen3moe", FAMILY_QWEN3, EXPERTS_ALWAYS}, {"gemma3", FAMILY_GEMMA3, EXPERTS_NEVER},
 };
 
 /* One file's keys "<architecture>.<suffix>", read until the first error. */
@@ -129,12 +132,65 @@ static void read_rope_scaling(struct reader *reader, struct rope *rope, uint32_t
     if (rope->factor <= 0) rope->factor = 1; /* some writers say 0 for "none" */
 }
 
+/* How many experts there are, and that they are chosen as build_experts does it: softmax, the weights of the chosen
+ * summing to 1, no expert for all tokens. */
+static void read_experts(struct reader *reader, struct hparams *h, enum experts experts)
+{
+    uint32_t gating = 0, n_shared = 0;
+    bool normalised = true;
+    double scale = 1;
+    char key[KEY_BYTES];
+    if (experts == EXPERTS_ALWAYS)
+        need_u32(reader, "expert_count", 1, HPARAMS_EXPERTS_MAX, &h->n_experts);
+    else
+        get_u32(reader, "expert_count", 0, HPARAMS_EXPERTS_MAX, &h->n_experts);
+    if (reader->failed || h->n_experts == 0) return;
+    if (experts == EXPERTS_NEVER) {
+        reader->failed = error_set(reader->error, STILE_ERROR_UNSUPPORTED,
+                                   "%s: a mixture of %u experts is not supported in architecture \"%s\" (in llama and "
+                                   "qwen3moe it is)",
+                                   reader->gguf->path, h->n_experts, reader->architecture);
+        return;
+    }
+    need_u32(reader, "expert_used_count", 1, h->n_experts, &h->n_experts_used);
+    get_u32(reader, "expert_gating_func", 0, UINT32_MAX, &gating);
+    get_u32(reader, "expert_shared_count", 0, UINT32_MAX, &n_shared);
+    get_float(reader, "expert_weights_scale", -1e6, 1e6, &scale);
+    if (!reader->failed)
+        reader->failed =
+            gguf_get_bool(reader->gguf, key_of(reader, "expert_weights_norm", key), &normalised, reader->error);
+    /* softmax over all or over the chosen is the same once the chosen sum to 1; a scale of 0 is written for none */
+    if (!reader->failed && ((gating > 1 && gating != 3) || n_shared > 0 || !normalised || (scale != 1 && scale != 0)))
+        reader->failed =
+            error_set(reader->error, STILE_ERROR_UNSUPPORTED,
+                      "%s: experts are chosen in a way that is not supported (gating function %u, %u shared experts, "
+                      "weights %snormalised, scale %g)",
+                      reader->gguf->path, gating, n_shared, normalised ? "" : "not ", scale);
+}
+
+/* The width of a feed-forward block, dense or of one expert. */
+static void read_d_ff(struct reader *reader, struct hparams *h)
+{
+    if (h->n_experts == 0) {
+        need_u32(reader, "feed_forward_length", 1, HPARAMS_WIDTH_MAX, &h->d_ff);
+        return;
+    }
+    get_u32(reader, "feed_forward_length", 0, HPARAMS_WIDTH_MAX, &h->d_ff);
+    if (reader->failed) return;
+    /* what files that do not say it mean */
+    h->d_ff_expert = h->family == FAMILY_LLAMA ? h->d_ff : h->d_ff / h->n_experts_used;
+    if (h->d_ff_expert == 0)
+        need_u32(reader, "expert_feed_forward_length", 1, HPARAMS_WIDTH_MAX, &h->d_ff_expert);
+    else
+        get_u32(reader, "expert_feed_forward_length", 1, HPARAMS_WIDTH_MAX, &h->d_ff_expert);
+}
+
 static void read_sizes(struct reader *reader, struct hparams *h)
 {
     need_u32(reader, "block_count", 1, HPARAMS_LAYERS_MAX, &h->n_layers);
     need_u32(reader, "embedding_length", 1, HPARAMS_WIDTH_MAX, &h->d_model);
     need_u32(reader, "context_length", 1, HPARAMS_CONTEXT_MAX, &h->n_ctx_trained);
-    need_u32(reader, "feed_forward_length", 1, HPARAMS_WIDTH_MAX, &h->d_ff);
+    read_d_ff(reader, h);
     need_u32(reader, "attention.head_count", 1, HPARAMS_HEADS_MAX, &h->n_heads);
     if (reader->failed) return;
     h->n_kv_heads = h->n_heads;
@@ -180,7 +236,7 @@ bool hparams_layer_slides(const struct hparams *hparams, uint32_t layer)
 static int unknown_architecture(const struct gguf *gguf, const char *architecture, struct stile_error *error)
 {
     return error_set(error, STILE_ERROR_UNSUPPORTED,
-                     "%s: architecture \"%s\" is not supported (llama, qwen2, qwen3, gemma3 are)", gguf->path,
+                     "%s: architecture \"%s\" is not supported (llama, qwen2, qwen3, qwen3moe, gemma3 are)", gguf->path,
                      architecture);
 }
 
@@ -193,19 +249,15 @@ int hparams_read(struct hparams *hparams, const struct gguf *gguf, struct stile_
     if (!architecture)
         return error_set(error, STILE_ERROR_MALFORMED, "%s: key general.architecture is missing (not a model file)",
                          gguf->path);
-    size_t i = 0, n = sizeof families / sizeof *families;
-    while (i < n && strcmp(families[i].architecture, architecture) != 0)
+    size_t i = 0, n = sizeof architectures / sizeof *architectures;
+    while (i < n && strcmp(architectures[i].name, architecture) != 0)
         i++;
     if (i == n) return unknown_architecture(gguf, architecture, error);
-    h.family = families[i].family;
+    h.family = architectures[i].family;
     h.architecture = architecture;
 
     struct reader reader = {.gguf = gguf, .architecture = architecture, .error = error};
-    uint32_t n_experts = 0;
-    get_u32(&reader, "expert_count", 0, UINT32_MAX, &n_experts);
-    if (!reader.failed && n_experts > 0)
-        return error_set(error, STILE_ERROR_UNSUPPORTED, "%s: mixtures of experts are not supported (%u experts)",
-                         gguf->path, n_experts);
+    read_experts(&reader, &h, architectures[i].experts);
     read_sizes(&reader, &h);
     double eps = 0, softcap = 0;
     if (!reader.failed && !has(&reader, "attention.layer_norm_rms_epsilon"))

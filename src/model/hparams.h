@@ -9,7 +9,13 @@
 
 enum family { FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_QWEN3, FAMILY_GEMMA3 };
 
-enum { HPARAMS_LAYERS_MAX = 512, HPARAMS_HEADS_MAX = 1024, HPARAMS_WIDTH_MAX = 1 << 20, HPARAMS_CONTEXT_MAX = 1 << 27 };
+enum {
+    HPARAMS_LAYERS_MAX = 512,
+    HPARAMS_HEADS_MAX = 1024,
+    HPARAMS_WIDTH_MAX = 1 << 20,
+    HPARAMS_CONTEXT_MAX = 1 << 27,
+    HPARAMS_EXPERTS_MAX = 1024,
+};
 
 enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_YARN };
 
@@ -28,7 +34,10 @@ struct hparams {
     const char *architecture; /* as in the file */
     uint32_t n_layers;
     uint32_t d_model;
-    uint32_t d_ff;
+    uint32_t d_ff;           /* of a dense feed-forward block */
+    uint32_t n_experts;      /* of each layer; 0: the feed-forward blocks are dense */
+    uint32_t n_experts_used; /* by each token, 1 to n_experts */
+    uint32_t d_ff_expert;
     uint32_t n_heads;
     uint32_t n_kv_heads; /* divides n_heads */
     uint32_t head_dim;   /* of q, k and v */

@@ -29,9 +29,13 @@ enum role {
     ROLE_ATTN_OUTPUT_BIAS, /* (d_model); optional */
     ROLE_POST_ATTN_NORM,   /* (d_model), gemma3 */
     ROLE_FFN_NORM,         /* (d_model) */
-    ROLE_FFN_GATE,         /* (d_ff, d_model) */
+    ROLE_FFN_GATE,         /* (d_ff, d_model); this and the next two in dense models only */
     ROLE_FFN_UP,           /* (d_ff, d_model) */
     ROLE_FFN_DOWN,         /* (d_model, d_ff) */
+    ROLE_FFN_ROUTER,       /* (n_experts, d_model); this and the next three in mixtures of experts only */
+    ROLE_FFN_GATE_EXPERTS, /* (n_experts, d_ff_expert, d_model) */
+    ROLE_FFN_UP_EXPERTS,   /* (n_experts, d_ff_expert, d_model) */
+    ROLE_FFN_DOWN_EXPERTS, /* (n_experts, d_model, d_ff_expert) */
     ROLE_POST_FFN_NORM,    /* (d_model), gemma3 */
     ROLE_COUNT,
 };
@@ -41,6 +45,7 @@ struct role_tensor {
     const char *name; /* "attn_q.weight"; within a layer, "blk.N." goes before */
     uint64_t rows;    /* 1 for vectors */
     uint64_t cols;
+    uint64_t n_experts; /* so many matrices one after the other; 0: one */
 };
 /* For a model with these hyperparameters; false when its family has no such weight. */
 bool role_tensor(enum role role, const struct hparams *hparams, struct role_tensor *tensor);
@@ -51,8 +56,12 @@ struct weight {
     uint64_t rows; /* 1 for vectors */
     uint64_t cols;
     uint64_t row_bytes;
-    const void *data;
-    float scale; /* multiplies all elements (NVFP4's second level); 1 otherwise */
+    const void *data; /* of an expert's matrix: see expert_bytes */
+    float scale;      /* multiplies all elements (NVFP4's second level); 1 otherwise */
+    /* Of experts' matrices; 0 and NULL otherwise. Expert i's is at data + i * expert_bytes, where data is in memory. */
+    uint64_t n_experts;
+    uint64_t expert_bytes;
+    const float *expert_scales; /* (n_experts), instead of `scale`; may be NULL all the same */
     /* Vectors (norms, biases) as floats, decoded at open: (cols). NULL for matrices. */
     const float *floats;
 };

@@ -93,19 +93,54 @@ void build_attention(struct build *build, uint32_t layer, bool last)
     push_residual(build, layer, ROLE_POST_ATTN_NORM);
 }
 
-void build_dense_ffn(struct build *build, uint32_t layer)
+static void build_dense(struct build *build, uint32_t layer)
 {
     const struct hparams *h = &build->model->hparams;
     const struct weight *weights = build->model->layers[layer];
     int32_t l = (int32_t)layer;
 
-    push_norm(build, layer, ROLE_FFN_NORM, VALUE_X, VALUE_H, 0);
     push_matmul(build, l, &weights[ROLE_FFN_GATE], NULL, VALUE_GATE, VALUE_X);
     push_matmul(build, l, &weights[ROLE_FFN_UP], NULL, VALUE_UP, VALUE_X);
     struct op *op = push(build, OP_GLU, VALUE_GATE, VALUE_GATE, VALUE_UP, h->d_ff);
     op->layer = l;
     op->act = build->recipe->act;
     push_matmul(build, l, &weights[ROLE_FFN_DOWN], NULL, VALUE_Y, VALUE_GATE);
+}
+
+static struct op *push_experts(struct build *build, uint32_t layer, enum role role, enum value out, enum value in)
+{
+    const struct weight *weight = &build->model->layers[layer][role];
+    uint32_t width = build->model->hparams.n_experts_used * (uint32_t)weight->rows;
+    struct op *op = push(build, OP_EXPERTS, out, in, VALUE_ROUTE, width);
+    op->layer = (int32_t)layer;
+    op->weight = weight;
+    return op;
+}
+
+/* Gate and up of all experts come before any down: what is read for them is known that much earlier. */
+static void build_experts(struct build *build, uint32_t layer)
+{
+    const struct hparams *h = &build->model->hparams;
+    int32_t l = (int32_t)layer;
+
+    push_matmul(build, l, &build->model->layers[layer][ROLE_FFN_ROUTER], NULL, VALUE_ROUTER, VALUE_X);
+    push(build, OP_ROUTE, VALUE_ROUTE, VALUE_ROUTER, VALUE_ROUTER, 2 * h->n_experts_used)->layer = l;
+    push_experts(build, layer, ROLE_FFN_GATE_EXPERTS, VALUE_GATE, VALUE_X);
+    push_experts(build, layer, ROLE_FFN_UP_EXPERTS, VALUE_UP, VALUE_X);
+    struct op *op = push(build, OP_GLU, VALUE_GATE, VALUE_GATE, VALUE_UP, h->n_experts_used * h->d_ff_expert);
+    op->layer = l;
+    op->act = build->recipe->act;
+    push_experts(build, layer, ROLE_FFN_DOWN_EXPERTS, VALUE_EXPERTS, VALUE_GATE)->per_expert = true;
+    push(build, OP_COMBINE, VALUE_Y, VALUE_EXPERTS, VALUE_ROUTE, h->d_model)->layer = l;
+}
+
+void build_ffn(struct build *build, uint32_t layer)
+{
+    push_norm(build, layer, ROLE_FFN_NORM, VALUE_X, VALUE_H, 0);
+    if (build->model->hparams.n_experts > 0)
+        build_experts(build, layer);
+    else
+        build_dense(build, layer);
     push_residual(build, layer, ROLE_POST_FFN_NORM);
 }
 

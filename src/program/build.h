@@ -33,7 +33,8 @@ struct build {
 void build_embedding(struct build *build);
 /* `last`: no later layer needs the other tokens, so drop them as early as possible. */
 void build_attention(struct build *build, uint32_t layer, bool last);
-void build_dense_ffn(struct build *build, uint32_t layer);
+/* The feed-forward block: dense, or a mixture of experts where the model has them. */
+void build_ffn(struct build *build, uint32_t layer);
 void build_logits(struct build *build);
 
 #endif

@@ -1,5 +1,7 @@
 #include "program/cost.h"
 
+#include <math.h>
+
 /* Positions that at least one of the last n tokens of a step sees. */
 static uint64_t positions_seen(const struct step_shape *shape, uint64_t n, uint32_t window)
 {
@@ -16,6 +18,14 @@ static uint64_t pairs_seen(const struct step_shape *shape, uint64_t n, uint32_t 
     return (full - begin) * (full + begin + 1) / 2 + (end - full) * window;
 }
 
+/* How many experts n tokens choose together, when each chooses n_experts_used of equally popular ones: exact for one
+ * token. */
+static double experts_chosen(const struct hparams *h, uint64_t n)
+{
+    double missed = 1 - (double)h->n_experts_used / h->n_experts; /* by one token */
+    return n == 1 ? h->n_experts_used : h->n_experts * (1 - pow(missed, (double)n));
+}
+
 struct cost op_cost(const struct program *program, const struct op *op, const struct step_shape *shape)
 {
     const struct hparams *h = &program->model->hparams;
@@ -30,6 +40,11 @@ struct cost op_cost(const struct program *program, const struct op *op, const st
         if (n == 0) break;
         cost.weight_bytes = op->weight->rows * op->weight->row_bytes;
         cost.macs = n * op->weight->rows * op->weight->cols;
+        break;
+    case OP_EXPERTS:
+        if (n == 0) break;
+        cost.weight_bytes = (uint64_t)llround(experts_chosen(h, n) * (double)op->weight->expert_bytes);
+        cost.macs = n * h->n_experts_used * op->weight->rows * op->weight->cols;
         break;
     case OP_KV_WRITE: cost.kv_bytes = n * position_bytes; break;
     case OP_ATTENTION:

@@ -1,7 +1,8 @@
 /* cost.h - what an operation costs: the one definition of bytes and arithmetic that measuring and planning share.
  *
- * Counted is what must move at least once per step: weights (once, however many tokens), the KV cache's visible part
- * per token, and what is appended to it. Activations stay in the caches of the processor and are not counted.
+ * Counted is what must move at least once per step: weights (once, however many tokens; of experts, as many as are
+ * expected to be chosen by some token, were all equally popular), the KV cache's visible part per token, and what is
+ * appended to it. Activations stay in the caches of the processor and are not counted.
  */
 #ifndef STILE_PROGRAM_COST_H
 #define STILE_PROGRAM_COST_H

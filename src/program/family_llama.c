@@ -1,4 +1,4 @@
-/* Llama 2 and 3, Mistral, SmolLM: GGUF architecture "llama". Its files hold q and k rows in pair order. */
+/* Llama 2 and 3, Mistral, Mixtral, SmolLM: GGUF architecture "llama". Its files hold q and k rows in pair order. */
 #include "program/build.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* Qwen 2 and 2.5: llama with biases on q, k, v (the builders add a bias where the file has one) and half-split
- * rotation. Qwen 3: no biases, q and k normalised per head. */
+ * rotation. Qwen 3, dense or a mixture of experts: no biases, q and k normalised per head. */
 #include "program/build.h"
 
 #include <math.h>

@@ -16,10 +16,13 @@ enum value {
     VALUE_K, /* (n_kv_heads * head_dim) */
     VALUE_V,
     VALUE_A,    /* attention's result (n_heads * head_dim) */
-    VALUE_GATE, /* (d_ff) */
+    VALUE_GATE, /* (d_ff); of a mixture (n_experts_used, d_ff_expert) */
     VALUE_UP,
-    VALUE_Y,      /* a block's result, added to the residual (d_model) */
-    VALUE_LOGITS, /* (n_vocab) */
+    VALUE_ROUTER,  /* what the router says of each expert (n_experts) */
+    VALUE_ROUTE,   /* the chosen experts, best first: their numbers, then their weights (2, n_experts_used) */
+    VALUE_EXPERTS, /* results of the chosen experts (n_experts_used, d_model) */
+    VALUE_Y,       /* a block's result, added to the residual (d_model) */
+    VALUE_LOGITS,  /* (n_vocab) */
     VALUE_COUNT,
 };
 
@@ -34,7 +37,11 @@ enum op_kind {
     OP_ADD,       /* out = in + in2, out being in */
     OP_SCALE,     /* out = in * factor, out being in */
     OP_SOFTCAP,   /* out = factor * tanh(in / factor), out being in */
-    OP_SELECT,    /* from here on in (= out) holds only the tokens whose logits are wanted */
+    OP_ROUTE,   /* out = the experts with the n_experts_used largest of in (of equal ones those with the lower number),
+                     and the softmax over these */
+    OP_EXPERTS, /* out = weight of the expert * in, for each of the experts in in2 */
+    OP_COMBINE, /* out = weighted sum of in, one for each of the experts in in2, best first */
+    OP_SELECT,  /* from here on in (= out) holds only the tokens whose logits are wanted */
     OP_KIND_COUNT,
 };
 
@@ -55,6 +62,7 @@ struct op {
     uint32_t window;   /* KV_WRITE, ATTENTION: tokens seen; 0: all */
     bool local;        /* ROPE: angles of sliding layers */
     enum op_act act;   /* GLU */
+    bool per_expert;   /* EXPERTS: in has a row for each chosen expert, not one for all of them */
 };
 
 struct program {

@@ -8,6 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a decoded token does not need. */
+static uint64_t idle_parameters(const struct model *model)
+{
+    const struct hparams *h = &model->hparams;
+    const struct weight *embedding = &model->globals[ROLE_TOKEN_EMBD];
+    uint64_t n = model_output(model) == embedding ? 0 : embedding->rows * embedding->cols;
+    for (uint32_t layer = 0; layer < h->n_layers; layer++) {
+        for (enum role role = ROLE_LAYER_FIRST; role < ROLE_COUNT; role++) {
+            const struct weight *weight = model_weight(model, layer, role);
+            if (weight->n_experts > 0) n += (h->n_experts - h->n_experts_used) * weight->rows * weight->cols;
+        }
+    }
+    return n;
+}
+
 static int read_info(struct stile_model *m, struct stile_error *error)
 {
     const struct gguf *gguf = m->model->gguf;
@@ -23,7 +38,9 @@ static int read_info(struct stile_model *m, struct stile_error *error)
         .n_shards = gguf->n_shards,
         .n_layers = h->n_layers,
         .d_model = h->d_model,
-        .d_ff = h->d_ff,
+        .d_ff = h->n_experts > 0 ? h->d_ff_expert : h->d_ff,
+        .n_experts = h->n_experts,
+        .n_experts_used = h->n_experts_used,
         .n_heads = h->n_heads,
         .n_kv_heads = h->n_kv_heads,
         .head_dim = h->head_dim,
@@ -36,6 +53,7 @@ static int read_info(struct stile_model *m, struct stile_error *error)
         info->n_parameters += gguf->tensors[i].n_elements;
         info->size_bytes += gguf->tensors[i].size_bytes;
     }
+    info->n_parameters_active = info->n_parameters - idle_parameters(m->model);
     int failed = gguf_get_string(gguf, "general.name", &info->name, error);
     if (!failed) failed = gguf_get_string(gguf, "general.license", &info->license, error);
     if (!failed) failed = gguf_get_string(gguf, "tokenizer.chat_template", &info->chat_template, error);

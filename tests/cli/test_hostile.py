@@ -1,5 +1,6 @@
 """Malformed files, one by one: exit code 1 and one line that names the file and what is wrong, within a second."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -24,6 +25,15 @@ class Hostile(CliTest):
         subprocess.run([MAKE_HOSTILE, self.folder], check=True, stdout=subprocess.DEVNULL)
         lines = (self.folder / "cases.tsv").read_text().splitlines()
         self.cases = [line.split("\t") for line in lines]
+
+    def test_info_of_a_mixture(self):
+        file = self.folder / "tiny-mixture.gguf"
+        out, _ = self.stile("info", file)
+        self.assertRegex(out, r"(?m)^parameters +25\.18 k, 19\.04 k of them for a token$")
+        self.assertRegex(out, r"(?m)^layers +1 of width 32, 2 of 4 experts of width 32$")
+        info = json.loads(self.stile("info", file, "--json")[0])
+        self.assertEqual((info["n_experts"], info["n_experts_used"], info["d_ff"]), (4, 2, 32))
+        self.assertEqual(info["n_parameters"] - info["n_parameters_active"], 2 * 3 * 32 * 32)
 
     def test_corpus(self):
         n = {}

@@ -14,7 +14,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "reference"))
-from blocks import TYPES, quantized  # noqa: E402
+from blocks import EXPERT_TYPES, TYPES, quantized  # noqa: E402
 from model import Model  # noqa: E402
 from vocabulary import add_bpe, add_spm  # noqa: E402
 
@@ -24,7 +24,8 @@ N_VOCAB = 293  # odd, and above the 256 bytes
 # What every spec may say; the rest has these defaults. head_dim None: not stated in the file (d_model / n_heads).
 DEFAULTS = dict(
     d_model=34, n_heads=6, n_kv_heads=2, head_dim=10, d_ff=37, n_layers=3, tied=False, n_tokens=60, n_vocab=N_VOCAB,
-    base=10000.0, keys={}, bias=False, rope_freqs=False, spm=False, weights=None,
+    base=10000.0, keys={}, bias=False, rope_freqs=False, spm=False, weights=None, n_experts=0, n_used=0, d_ff_expert=None,
+    twins=False,
 )  # fmt: skip
 
 
@@ -75,6 +76,24 @@ for kind in TYPES:
         arch="llama", d_model=256, n_heads=4, n_kv_heads=2, head_dim=64, d_ff=512, n_layers=1, n_tokens=40, weights=kind
     )
 
+# Mixtures of experts. Experts' width: stated, or what the architecture means when it is not.
+EXPERTS = dict(n_experts=5, n_used=2, n_layers=2)
+SPECS |= {
+    "moe_mixtral": dict(arch="llama", base=1e6, **EXPERTS),
+    "moe_mixtral_all": dict(arch="llama", n_experts=3, n_used=3, n_layers=2, tied=True, d_ff=29),
+    "moe_mixtral_one": dict(arch="llama", n_experts=4, n_used=1, n_layers=3, d_ff=21, n_tokens=80),
+    "moe_qwen3": dict(arch="qwen3moe", head_dim=16, base=1e6, n_experts=11, n_used=3, d_ff_expert=19, d_ff=0),
+    "moe_qwen3_implied": dict(arch="qwen3moe", n_experts=6, n_used=4, d_ff=92, n_layers=2, n_tokens=90),
+    # every two experts have the same score: the first of the two goes first
+    "moe_twins": dict(arch="qwen3moe", n_experts=10, n_used=3, d_ff_expert=23, n_layers=2, twins=True, n_tokens=80),
+    "moe_qwen3_many": dict(arch="qwen3moe", n_experts=67, n_used=8, d_ff_expert=13, n_layers=1, n_tokens=60),
+}
+for kind in EXPERT_TYPES:
+    SPECS["moe_" + kind.name.lower()] = dict(
+        arch="qwen3moe", d_model=256, n_heads=4, n_kv_heads=2, head_dim=64, d_ff_expert=256, n_experts=5, n_used=2,
+        n_layers=1, n_tokens=100, weights=kind,
+    )  # fmt: skip
+
 
 def llama3_factors(n_rot, base, factor=8.0, low=1.0, high=4.0, context=64):
     """Divisors of Llama 3's rope scaling for a model trained on `context` tokens."""
@@ -91,11 +110,17 @@ def add_keys(writer, spec):
         "context_length": 512,
         "embedding_length": spec["d_model"],
         "feed_forward_length": spec["d_ff"],
+        "expert_count": spec["n_experts"],
+        "expert_used_count": spec["n_used"],
         "attention.head_count": spec["n_heads"],
         "attention.layer_norm_rms_epsilon": EPS,
         "rope.freq_base": spec["base"],
         "vocab_size": spec["n_vocab"],
     }
+    if not spec["n_experts"]:
+        del keys["expert_count"], keys["expert_used_count"]
+    if spec["d_ff_expert"]:
+        keys["expert_feed_forward_length"] = spec["d_ff_expert"]
     if spec["n_kv_heads"]:
         keys["attention.head_count_kv"] = spec["n_kv_heads"]
     if spec["head_dim"]:
@@ -129,6 +154,30 @@ def add_tensors(writer, spec, rng):
         if scale != 1 and name != "token_embd":
             writer.add_tensor(name + ".scale", np.array([scale], np.float32))
 
+    def experts(name, n_out, n_in, gain=1.0):
+        weights = (gain * rng.standard_normal((spec["n_experts"], n_out, n_in)) / np.sqrt(n_in)).astype(np.float32)
+        if spec["weights"] is None:
+            writer.add_tensor(name + ".weight", weights)
+            return
+        raw, scales = zip(*(quantized(rng, w, spec["weights"]) for w in weights))
+        writer.add_tensor(name + ".weight", np.stack(raw), raw_dtype=spec["weights"])
+        if any(scale != 1 for scale in scales):
+            writer.add_tensor(name + ".scale", np.array(scales, np.float32))
+
+    def feed_forward(prefix):
+        if not spec["n_experts"]:
+            for name, n_out, n_in, gain in (("gate", spec["d_ff"], d, 1), ("up", spec["d_ff"], d, 1), ("down", d, spec["d_ff"], 1.5)):
+                matrix(prefix + name, n_out, n_in, gain)
+            return
+        # the router is never quantized; far apart, so that rounding does not change the choice
+        router = (3 * rng.standard_normal((spec["n_experts"], d)) / np.sqrt(d)).astype(np.float32)
+        if spec["twins"]:
+            router[1::2] = router[::2]
+        writer.add_tensor(prefix + "gate_inp.weight", router)
+        d_ff = spec["d_ff_expert"] or spec["d_ff"] // (spec["n_used"] if spec["arch"] == "qwen3moe" else 1)
+        for name, n_out, n_in, gain in (("gate", d_ff, d, 1), ("up", d_ff, d, 1), ("down", d, d_ff, 1.5)):
+            experts(prefix + name + "_exps", n_out, n_in, gain)
+
     matrix("token_embd", spec["n_vocab"], d, gain=2.5)
     if not spec["tied"]:
         matrix("output", spec["n_vocab"], d, gain=2.5)
@@ -144,16 +193,14 @@ def add_tensors(writer, spec, rng):
             ("attn_k", width_kv, d, 1.5),
             ("attn_v", width_kv, d, 1),
             ("attn_output", d, width_q, 1),
-            ("ffn_gate", spec["d_ff"], d, 1),
-            ("ffn_up", spec["d_ff"], d, 1),
-            ("ffn_down", d, spec["d_ff"], 1.5),
         ):
             matrix(prefix + name, n_out, n_in, gain)
             if spec["bias"] and name in ("attn_q", "attn_k", "attn_v"):
                 vector(prefix + name + ".bias", n_out, 0)
+        feed_forward(prefix + "ffn_")
         if spec["bias"] and spec["arch"] == "llama":
             vector(prefix + "attn_output.bias", d, 0)
-        if gemma or spec["arch"] == "qwen3":
+        if gemma or spec["arch"] in ("qwen3", "qwen3moe"):
             vector(prefix + "attn_q_norm.weight", head, 1)
             vector(prefix + "attn_k_norm.weight", head, 1)
         if gemma:
@@ -183,11 +230,20 @@ def rounded_blocks(blocks):
     return np.rint(blocks / np.where(scale > 0, scale, 1)) * scale
 
 
+class CoarseKV(Model):
+    """About as a Q8_0 cache."""
+
+    def stored(self, x):
+        return rounded_blocks(x)
+
+
 class RoundedActs(Model):
     """Inputs of every matrix product rounded as src/kernel/kernel.h says: to int8, one scale per `group` elements; in
     groups of 32, what is left of the three groups with the largest scales is rounded to int8 again."""
 
-    def linear(self, name, x):
+    def linear(self, name, x, expert=...):
+        if self.stored_tensors[name + ".weight"].tensor_type == GGMLQuantizationType.F32:
+            return super().linear(name, x, expert)
         blocks = x.reshape(len(x), -1, self.group)
         rounded = rounded_blocks(blocks)
         if self.group == 32:
@@ -195,23 +251,46 @@ class RoundedActs(Model):
             left = np.take_along_axis(blocks - rounded, worst, axis=1)
             kept = np.take_along_axis(rounded, worst, axis=1)
             np.put_along_axis(rounded, worst, kept + rounded_blocks(left), axis=1)
-        return super().linear(name, rounded.reshape(x.shape))
+        return super().linear(name, rounded.reshape(x.shape), expert)
 
 
 def relative_error(a, b):
     return np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2))
 
 
+def doubtful_positions(model, others, twins):
+    """Where a choice of experts is so close that rounding may change it."""
+    doubtful = set()
+    for layer, (scores, _) in enumerate(model.routes):
+        n_used = model.n_experts_used
+        if n_used == model.n_experts:
+            continue
+        ranked = -np.sort(-scores, axis=1)
+        rounding = np.max([np.abs(other.routes[layer][0] - scores).max(axis=1) for other in others], axis=0)
+        gaps = ranked[:, :-1] - ranked[:, 1:]
+        gap = gaps[:, n_used - 1]
+        if twins:  # the gap that counts is that to the next two
+            gap = np.where(gap < 1e-9, np.minimum(gaps[:, n_used - 2], gaps[:, n_used]), gap)
+        doubtful |= set(np.nonzero(gap < 2 * rounding + 1e-3)[0])
+    return sorted(doubtful)
+
+
 def write_truth(path, model_path, spec, rng):
     tokens = rng.integers(0, spec["n_vocab"], spec["n_tokens"], dtype=np.int32)
-    logits = Model(model_path).forward(tokens)
-    assert np.isfinite(logits).all() and 1 < np.abs(logits).max() < 50, f"{model_path.stem}: logits out of range"
-    kv_error = relative_error(RoundedKV(model_path).forward(tokens), logits)
-    act_error = 0.0
+    model, kv, coarse, acts = Model(model_path), RoundedKV(model_path), CoarseKV(model_path), None
     if spec["weights"] not in (None, GGMLQuantizationType.F16, GGMLQuantizationType.BF16):
-        rounded = RoundedActs(model_path)
-        rounded.group = 256 if GGML_QUANT_SIZES[spec["weights"]][0] == 256 else 32
-        act_error = relative_error(rounded.forward(tokens), logits)
+        acts = RoundedActs(model_path)
+        acts.group = 256 if GGML_QUANT_SIZES[spec["weights"]][0] == 256 else 32
+    while True:
+        logits, of_kv = model.forward(tokens), kv.forward(tokens)
+        of_acts = acts.forward(tokens) if acts else logits
+        coarse.forward(tokens)
+        doubtful = doubtful_positions(model, [m for m in (kv, coarse, acts) if m], spec["twins"])
+        if not doubtful:
+            break
+        tokens[doubtful] = rng.integers(0, spec["n_vocab"], len(doubtful))
+    assert np.isfinite(logits).all() and 1 < np.abs(logits).max() < 50, f"{model_path.stem}: logits out of range"
+    kv_error, act_error = relative_error(of_kv, logits), relative_error(of_acts, logits)
     with open(path, "wb") as f:
         f.write(np.array(logits.shape, "<u4").tobytes() + np.array([kv_error, act_error], "<f8").tobytes())
         f.write(tokens.astype("<i4").tobytes() + logits.astype("<f8").tobytes())

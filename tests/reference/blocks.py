@@ -26,6 +26,7 @@ SCALES = {
 }
 PLAIN = (T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.TQ1_0, T.TQ2_0, T.MXFP4)
 TYPES = (*PLAIN, *SCALES, T.IQ1_M, T.NVFP4)
+EXPERT_TYPES = (T.F16, T.Q4_0, T.Q8_0, T.Q4_K, T.Q6_K, T.IQ4_XS, T.NVFP4)  # of mixtures: one of each class
 
 
 def put_f16(blocks, at, values):

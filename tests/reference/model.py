@@ -1,6 +1,6 @@
 """The truth that the engine is compared with: float64 forward passes, written from the formulas.
 
-Families: llama (Llama 2/3.x, Mistral, SmolLM), qwen2, qwen3, gemma3. The formulas are those of
+Families: llama (Llama 2/3.x, Mistral, Mixtral, SmolLM), qwen2, qwen3, qwen3moe, gemma3. The formulas are those of
 ../shared/formats.md section 7. Shapes: T tokens, D width, H query heads, K key/value heads, d head size.
 
     model = Model("file.gguf")
@@ -80,6 +80,9 @@ class Model:
         self.head_dim = get("attention.key_length", self.d_model // self.n_heads)
         self.eps = get("attention.layer_norm_rms_epsilon")
         self.n_rot = get("rope.dimension_count", self.head_dim)
+        self.n_experts = get("expert_count", 0)
+        self.n_experts_used = get("expert_used_count", 0)
+        self.routes = []  # of the last forward: for each layer (scores (T, n_experts), chosen experts (T, n_used))
         self.gemma = self.arch == "gemma3"
         self.neox = self.arch != "llama"
         self.activation = gelu_tanh if self.gemma else silu
@@ -95,11 +98,11 @@ class Model:
             self.cache[name] = dequantize(t.data, t.tensor_type).astype(np.float64)
         return self.cache[name]
 
-    def linear(self, name, x):
-        """W x * scale + bias; scale belongs to NVFP4, and both are optional."""
-        y = x @ self.tensor(name + ".weight").T
+    def linear(self, name, x, expert=...):
+        """W x * scale + bias; scale belongs to NVFP4, and both are optional. Of the matrices of all experts, one."""
+        y = x @ self.tensor(name + ".weight")[expert].T
         if name + ".scale" in self.stored_tensors:
-            y = y * self.tensor(name + ".scale")
+            y = y * self.tensor(name + ".scale")[expert]
         if name + ".bias" in self.stored_tensors:
             y = y + self.tensor(name + ".bias")
         return y
@@ -154,7 +157,7 @@ class Model:
         q = self.linear(prefix + "q", x).reshape(n_tokens, self.n_heads, self.head_dim)
         k = self.linear(prefix + "k", x).reshape(n_tokens, self.n_kv_heads, self.head_dim)
         v = self.linear(prefix + "v", x).reshape(n_tokens, self.n_kv_heads, self.head_dim)
-        if self.arch in ("qwen3", "gemma3"):
+        if self.arch in ("qwen3", "qwen3moe", "gemma3"):
             q = self.norm(prefix + "q_norm", q)
             k = self.norm(prefix + "k_norm", k)
         cos, sin = self.angles(n_tokens, layer)
@@ -169,9 +172,27 @@ class Model:
             out[:, head] = softmax(np.where(visible, scores, -np.inf)) @ v[:, head // share]
         return self.linear(prefix + "output", out.reshape(n_tokens, -1))
 
+    def gated(self, prefix, suffix, x, expert=...):
+        gate, up = (self.linear(prefix + name + suffix, x, expert) for name in ("gate", "up"))
+        return self.linear(prefix + "down" + suffix, self.activation(gate) * up, expert)
+
+    def mixture(self, prefix, x):
+        """The experts with the highest scores, weighted by the softmax over these."""
+        scores = self.linear(prefix + "gate_inp", x)
+        # of equal scores the lower number goes first; numpy's sums of equal rows may differ in the last bits
+        chosen = np.argsort(-scores.round(9), axis=1, kind="stable")[:, : self.n_experts_used]
+        weights = softmax(np.take_along_axis(scores, chosen, axis=1))
+        self.routes.append((scores, chosen))
+        out = np.zeros_like(x)
+        for expert in range(self.n_experts):
+            tokens, rank = np.nonzero(chosen == expert)
+            if len(tokens):
+                out[tokens] += weights[tokens, rank, None] * self.gated(prefix, "_exps", x[tokens], expert)
+        return out
+
     def feed_forward(self, layer, x):
         prefix = f"blk.{layer}.ffn_"
-        return self.linear(prefix + "down", self.activation(self.linear(prefix + "gate", x)) * self.linear(prefix + "up", x))
+        return self.mixture(prefix, x) if self.n_experts else self.gated(prefix, "", x)
 
     def block(self, layer, h):
         prefix = f"blk.{layer}."
@@ -186,6 +207,7 @@ class Model:
 
     def forward(self, tokens, rows=slice(None)):
         """Logits (n_rows, n_vocab) of the chosen positions, by default of all."""
+        self.routes = []
         h = self.tensor("token_embd.weight")[np.asarray(tokens)]
         if self.gemma:
             h = h * math.sqrt(self.d_model)

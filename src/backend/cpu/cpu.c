@@ -7,13 +7,15 @@
 
 enum { PAGE_BYTES = 4096 }; /* of memory nodes; where pages are larger, neighbours share some */
 
-/* The widest input of a matmul with this kind of activations; 0: none. */
-static size_t widest_input(const struct program *program, enum kernel_act act)
+/* The widest input of a product with this kind of activations; 0: none. per_expert: only of those that have an input
+ * for each chosen expert, or only of the others. */
+static size_t widest_input(const struct program *program, enum kernel_act act, bool per_expert)
 {
     size_t widest = 0;
     for (size_t i = 0; i < program->n_ops; i++) {
         const struct op *op = &program->ops[i];
-        if (op->kind != OP_MATMUL || kernel_act_of(op->weight->format) != act) continue;
+        if ((op->kind != OP_MATMUL && op->kind != OP_EXPERTS) || op->per_expert != per_expert) continue;
+        if (kernel_act_of(op->weight->format) != act) continue;
         if (op->weight->cols > widest) widest = op->weight->cols;
     }
     return widest;
@@ -22,8 +24,8 @@ static size_t widest_input(const struct program *program, enum kernel_act act)
 static size_t scratch_bytes(const struct program *program)
 {
     size_t widest = 0, attention_bytes = kernel_attention_scratch_bytes(program->model->hparams.head_dim);
-    for (int act = 0; act < ACT_COUNT; act++) {
-        size_t k = widest_input(program, (enum kernel_act)act);
+    for (int i = 0; i < 2 * ACT_COUNT; i++) {
+        size_t k = widest_input(program, (enum kernel_act)(i / 2), i % 2);
         if (k > widest) widest = k;
     }
     size_t matmul_bytes = kernel_scratch_bytes(widest);
@@ -58,8 +60,37 @@ static bool any_local(const struct program *program)
     return false;
 }
 
-static void reserve_thread(struct reservation *r, const struct program *program, const size_t act_bytes[ACT_COUNT],
-                           struct cpu_thread *thread)
+/* For the inputs of the experts' down projections. */
+static void reserve_expert_acts(struct reservation *r, const struct program *program, size_t n_batch, struct cpu *cpu)
+{
+    size_t widest_bytes = 0;
+    for (int act = 0; act < ACT_COUNT; act++) {
+        size_t k = widest_input(program, (enum kernel_act)act, true);
+        size_t row_bytes = k > 0 ? kernel_act_bytes((enum kernel_act)act, k) : 0;
+        if (row_bytes > widest_bytes) widest_bytes = row_bytes;
+    }
+    cpu->expert_act_stride_bytes = widest_bytes;
+    cpu->expert_acts = reserve(r, n_batch * program->model->hparams.n_experts_used, widest_bytes);
+}
+
+/* What a thread needs in a mixture of experts. */
+static void reserve_routing(struct reservation *r, const struct hparams *h, size_t n_batch,
+                            const size_t act_bytes[ACT_COUNT], struct cpu_thread *thread)
+{
+    size_t widest_bytes = 0;
+    if (h->n_experts == 0) return;
+    for (int act = 0; act < ACT_COUNT; act++)
+        if (act_bytes[act] > widest_bytes) widest_bytes = act_bytes[act];
+    struct cpu_routing *routing = &thread->routing;
+    routing->route = reserve(r, 2 * h->n_experts_used, sizeof *routing->route);
+    routing->begins = reserve(r, h->n_experts + 1, sizeof *routing->begins);
+    routing->slots = reserve(r, n_batch * h->n_experts_used, sizeof *routing->slots);
+    routing->tokens = reserve(r, n_batch * h->n_experts_used, sizeof *routing->tokens);
+    thread->gathered = reserve(r, n_batch, widest_bytes);
+}
+
+static void reserve_thread(struct reservation *r, const struct program *program, size_t n_batch,
+                           const size_t act_bytes[ACT_COUNT], struct cpu_thread *thread)
 {
     size_t d_model = program->model->hparams.d_model;
     /* pages of its own, so that they lie near it: nobody else touches them first */
@@ -68,6 +99,7 @@ static void reserve_thread(struct reservation *r, const struct program *program,
     for (int act = 0; act < ACT_COUNT; act++)
         thread->acts[act] = reserve(r, act_bytes[act], 1);
     thread->scratch = reserve(r, scratch_bytes(program), 1);
+    reserve_routing(r, &program->model->hparams, n_batch, act_bytes, thread);
 }
 
 static void reserve_all(struct reservation *r, const struct program *program, const struct cpu_options *options)
@@ -77,11 +109,12 @@ static void reserve_all(struct reservation *r, const struct program *program, co
     for (int v = 0; v < VALUE_COUNT; v++)
         if (v != VALUE_LOGITS) cpu->values[v] = reserve(r, n_batch * program->widths[v], sizeof(float));
     for (int act = 0; act < ACT_COUNT; act++) {
-        size_t k = widest_input(program, (enum kernel_act)act);
+        size_t k = widest_input(program, (enum kernel_act)act, false);
         act_bytes[act] = k > 0 ? kernel_act_bytes((enum kernel_act)act, k) : 0;
         cpu->act_stride_bytes[act] = act_bytes[act];
         cpu->acts[act] = reserve(r, n_batch, act_bytes[act]);
     }
+    reserve_expert_acts(r, program, n_batch, cpu);
     bool local = any_local(program);
     cpu->frequencies = reserve(r, half, sizeof(double));
     cpu->frequencies_local = local ? reserve(r, half, sizeof(double)) : NULL;
@@ -96,7 +129,7 @@ static void reserve_all(struct reservation *r, const struct program *program, co
     cpu->many.steps = reserve(r, n_steps, sizeof *cpu->many.steps);
     cpu->per_thread = reserve(r, (size_t)options->n_threads, sizeof *cpu->per_thread);
     for (int i = 0; i < options->n_threads && !r->failed; i++)
-        reserve_thread(r, program, act_bytes, cpu->per_thread ? &cpu->per_thread[i] : &(struct cpu_thread){0});
+        reserve_thread(r, program, n_batch, act_bytes, cpu->per_thread ? &cpu->per_thread[i] : &(struct cpu_thread){0});
 }
 
 uint64_t cpu_memory_bytes(const struct program *program, const struct cpu_options *options)

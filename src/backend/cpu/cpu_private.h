@@ -8,11 +8,21 @@
 
 #include <stdatomic.h>
 
+/* Who goes to which expert, in the layer at hand (experts.h). Every thread works it out for itself. */
+struct cpu_routing {
+    float *route;     /* (2, n_experts_used): VALUE_ROUTE of a single token */
+    uint32_t *begins; /* (n_experts + 1): expert e has the slots from begins[e] to begins[e + 1] */
+    uint32_t *slots;  /* (n_batch, n_experts_used): of a token's choices, best first */
+    uint32_t *tokens; /* (n_batch * n_experts_used): of a slot */
+};
+
 /* What one thread has for itself. */
 struct cpu_thread {
     float *x, *y;          /* VALUE_X and VALUE_Y of a single token (d_model) */
     void *acts[ACT_COUNT]; /* one activation row each */
     void *scratch;
+    struct cpu_routing routing;
+    void *gathered; /* n_batch activation rows: inputs of one expert */
 };
 
 struct cpu_op_time {
@@ -27,6 +37,8 @@ struct cpu {
     float *values[VALUE_COUNT]; /* (n_batch, width); VALUE_LOGITS is the batch's own */
     void *acts[ACT_COUNT];      /* n_batch rows */
     size_t act_stride_bytes[ACT_COUNT];
+    void *expert_acts; /* n_batch * n_experts_used rows, by slot (experts.h) */
+    size_t expert_act_stride_bytes;
     double *frequencies, *frequencies_local; /* (n_rot / 2) */
     double magnitude, magnitude_local;
     float *cosines[2], *sines[2]; /* [local], (n_batch, n_rot / 2) */

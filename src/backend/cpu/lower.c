@@ -6,7 +6,8 @@
 /* What threads share and steps read or write: the values, the quantized activations, the KV cache, the angles. */
 enum {
     RESOURCE_ACT = VALUE_COUNT,
-    RESOURCE_KV = RESOURCE_ACT + ACT_COUNT,
+    RESOURCE_EXPERT_ACTS = RESOURCE_ACT + ACT_COUNT, /* a row for each token's choice, of whatever kind */
+    RESOURCE_KV,
     RESOURCE_ANGLES,
     RESOURCE_COUNT,
 };
@@ -85,20 +86,26 @@ static size_t write_value(struct lowering *l, enum value value, struct access *a
     return 1;
 }
 
+/* The input of a product as activations of this kind, unless they are there already. */
+static void lower_quantize(struct lowering *l, const struct op *op, enum kernel_act act)
+{
+    struct access accesses[2];
+    if (l->quantized[act] == (int)op->in) return;
+    struct step step = {.kind = STEP_QUANTIZE, .op = op, .act = act, .in_private = l->is_private[op->in]};
+    step.split = l->single ? SPLIT_PRIVATE : SPLIT_TOKENS;
+    step.split_width = op->selected;
+    size_t n = read_value(l, op->in, l->single, &accesses[0]);
+    if (!l->single) accesses[n++] = (struct access){.resource = RESOURCE_ACT + (int)act, .write = true};
+    push(l, step, accesses, n);
+    l->quantized[act] = (int)op->in;
+}
+
 static void lower_matmul(struct lowering *l, const struct op *op)
 {
     struct access accesses[3];
     size_t n;
     enum kernel_act act = kernel_act_of(op->weight->format);
-    if (l->quantized[act] != (int)op->in) {
-        struct step step = {.kind = STEP_QUANTIZE, .op = op, .act = act, .in_private = l->is_private[op->in]};
-        step.split = l->single ? SPLIT_PRIVATE : SPLIT_TOKENS;
-        step.split_width = op->selected;
-        n = read_value(l, op->in, l->single, &accesses[0]);
-        if (!l->single) accesses[n++] = (struct access){.resource = RESOURCE_ACT + (int)act, .write = true};
-        push(l, step, accesses, n);
-        l->quantized[act] = (int)op->in;
-    }
+    lower_quantize(l, op, act);
     struct step step = {.kind = STEP_OP, .op = op, .act = act, .split = SPLIT_COLUMNS, .split_width = op->width};
     n = 0;
     if (!l->single) accesses[n++] = (struct access){.resource = RESOURCE_ACT + (int)act, .across = true};
@@ -157,6 +164,57 @@ static void lower_attention(struct lowering *l, const struct op *op)
     push(l, step, accesses, n);
 }
 
+/* The choice of a single token is so little work that every thread makes it; all threads need to know who chose whom. */
+static void lower_route(struct lowering *l, const struct op *op)
+{
+    struct access accesses[2];
+    struct step step = {.kind = STEP_OP, .op = op, .split = l->single ? SPLIT_PRIVATE : SPLIT_TOKENS};
+    step.split_width = op->selected;
+    size_t n = read_value(l, op->in, l->single, &accesses[0]);
+    size_t n_written = write_value(l, op->out, &accesses[n]);
+    push(l, step, accesses, l->single ? n : n + n_written);
+    l->is_private[op->out] = l->single;
+    n = read_value(l, op->out, true, &accesses[0]);
+    push(l, (struct step){.kind = STEP_GROUP, .op = op, .split = SPLIT_PRIVATE}, accesses, n);
+}
+
+static void lower_experts(struct lowering *l, const struct op *op)
+{
+    struct access accesses[2];
+    enum kernel_act act = kernel_act_of(op->weight->format);
+    if (op->per_expert) {
+        struct step step = {.kind = STEP_QUANTIZE, .op = op, .act = act, .split = SPLIT_HEADS};
+        step.split_width = op->width / (uint32_t)op->weight->rows;
+        size_t n = read_value(l, op->in, true, &accesses[0]);
+        accesses[n++] = (struct access){.resource = RESOURCE_EXPERT_ACTS, .write = true};
+        push(l, step, accesses, n);
+    } else {
+        lower_quantize(l, op, act);
+    }
+    /* with one token all experts have the same work, so the rows of all of them are split as a matrix's would be */
+    struct step step = {.kind = STEP_OP, .op = op, .act = act, .split = l->single ? SPLIT_COLUMNS : SPLIT_EXPERTS};
+    step.split_width = op->width;
+    size_t n = 0;
+    if (op->per_expert || !l->single) {
+        int resource = op->per_expert ? RESOURCE_EXPERT_ACTS : RESOURCE_ACT + (int)act;
+        accesses[n++] = (struct access){.resource = resource, .across = true};
+    }
+    n += write_value(l, op->out, &accesses[n]);
+    push(l, step, accesses, n);
+}
+
+static void lower_combine(struct lowering *l, const struct op *op)
+{
+    struct access accesses[3];
+    struct step step = {.kind = STEP_OP, .op = op, .in2_private = l->is_private[op->in2]};
+    step.split = l->single ? SPLIT_COLUMNS : SPLIT_TOKENS; /* as the sum with the residual stream that follows */
+    step.split_width = l->single ? op->width : op->selected;
+    size_t n = read_value(l, op->in, true, &accesses[0]);
+    n += read_value(l, op->in2, true, &accesses[n]);
+    n += write_value(l, op->out, &accesses[n]);
+    push(l, step, accesses, n);
+}
+
 static void lower_embed(struct lowering *l, const struct op *op)
 {
     struct access access;
@@ -203,6 +261,9 @@ void lower(const struct program *program, bool single, struct lowered *lowered)
         case OP_ROPE: lower_rope(&l, op); break;
         case OP_KV_WRITE: lower_kv_write(&l, op, program->model->hparams.n_kv_heads); break;
         case OP_ATTENTION: lower_attention(&l, op); break;
+        case OP_ROUTE: lower_route(&l, op); break;
+        case OP_EXPERTS: lower_experts(&l, op); break;
+        case OP_COMBINE: lower_combine(&l, op); break;
         default: lower_elementwise(&l, op); break;
         }
     }

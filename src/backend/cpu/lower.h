@@ -19,11 +19,17 @@ enum split {
     SPLIT_TOKENS,    /* each thread takes some tokens, whole */
     SPLIT_COLUMNS,   /* each thread takes some of `width` elements, of all tokens */
     SPLIT_HEADS,     /* each thread takes some (token, head) pairs of `width` per token */
+    SPLIT_EXPERTS,   /* each thread takes some experts, or rows of experts, of equal work */
     SPLIT_ATTENTION, /* dealt out one by one */
     SPLIT_PRIVATE,   /* every thread does everything, into its own copy */
 };
 
-enum step_kind { STEP_ANGLES, STEP_QUANTIZE, STEP_OP };
+enum step_kind {
+    STEP_ANGLES,
+    STEP_QUANTIZE,
+    STEP_GROUP, /* tokens by expert, after ROUTE */
+    STEP_OP,
+};
 
 struct step {
     enum step_kind kind;
@@ -31,8 +37,8 @@ struct step {
     uint32_t split_width;         /* SPLIT_COLUMNS: elements; SPLIT_HEADS: heads */
     bool barrier;                 /* wait for all threads before this step */
     bool in_private, in2_private; /* inputs are the thread's own copies */
-    enum kernel_act act;          /* QUANTIZE: to what; MATMUL: what it reads */
-    const struct op *op;          /* QUANTIZE: the first matmul that needs it */
+    enum kernel_act act;          /* QUANTIZE: to what; MATMUL, EXPERTS: what it reads */
+    const struct op *op;          /* QUANTIZE: the first product that needs it; GROUP: the ROUTE */
 };
 
 struct lowered {

@@ -1,49 +1,9 @@
 /* Each step, as one thread does its share of it. */
-#include "backend/cpu/cpu_private.h"
+#include "backend/cpu/experts.h"
+#include "backend/cpu/share.h"
 #include "program/rope.h"
 
 #include <string.h>
-
-/* Tokens that an operation works on. */
-static size_t n_tokens_of(const struct context *c, const struct op *op)
-{
-    return op && op->selected ? c->batch->n_selected : c->batch->n_tokens;
-}
-
-static float *shared_value(const struct context *c, enum value value)
-{
-    return value == VALUE_LOGITS ? c->batch->logits : c->cpu->values[value];
-}
-
-/* Row `token` of a value; a private one exists only for a single token. */
-static float *value_row(const struct context *c, enum value value, bool own, size_t token)
-{
-    if (own) return value == VALUE_X ? c->own->x : c->own->y;
-    return shared_value(c, value) + token * c->cpu->program->widths[value];
-}
-
-enum { COLUMN_GRAIN = 16 }; /* floats of one cache line; rows of a kernel's tile */
-
-static void my_tokens(const struct context *c, const struct step *step, size_t *begin, size_t *end)
-{
-    size_t n = n_tokens_of(c, step->op);
-    if (step->split == SPLIT_PRIVATE) {
-        *begin = 0;
-        *end = n;
-    } else {
-        threads_split(n, 1, c->i_thread, c->n_threads, begin, end);
-    }
-}
-
-static void my_columns(const struct context *c, const struct step *step, size_t *begin, size_t *end)
-{
-    threads_split(step->split_width, COLUMN_GRAIN, c->i_thread, c->n_threads, begin, end);
-}
-
-static void my_heads(const struct context *c, const struct step *step, size_t *begin, size_t *end)
-{
-    threads_split(n_tokens_of(c, step->op) * step->split_width, 1, c->i_thread, c->n_threads, begin, end);
-}
 
 static void run_angles(const struct context *c, const struct step *step)
 {
@@ -64,6 +24,10 @@ static void run_angles(const struct context *c, const struct step *step)
 static void run_quantize(const struct context *c, const struct step *step)
 {
     size_t begin, end;
+    if (step->op->per_expert) {
+        experts_quantize(c, step);
+        return;
+    }
     my_tokens(c, step, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         void *row = step->split == SPLIT_PRIVATE
@@ -179,7 +143,8 @@ static void (*const op_runs[OP_KIND_COUNT])(const struct context *, const struct
     [OP_KV_WRITE] = cpu_run_kv_write, [OP_ATTENTION] = cpu_run_attention,
     [OP_GLU] = run_elementwise,       [OP_ADD] = run_elementwise,
     [OP_SCALE] = run_elementwise,     [OP_SOFTCAP] = run_elementwise,
-    [OP_SELECT] = run_select,
+    [OP_SELECT] = run_select,         [OP_ROUTE] = experts_route,
+    [OP_EXPERTS] = experts_matmul,    [OP_COMBINE] = experts_combine,
 };
 
 void cpu_step_run(const struct context *context, const struct step *step)
@@ -187,6 +152,7 @@ void cpu_step_run(const struct context *context, const struct step *step)
     switch (step->kind) {
     case STEP_ANGLES: run_angles(context, step); break;
     case STEP_QUANTIZE: run_quantize(context, step); break;
+    case STEP_GROUP: experts_group(context, step); break;
     case STEP_OP: op_runs[step->op->kind](context, step); break;
     }
 }
