@@ -145,6 +145,29 @@ static void mixes_follow_the_rules(void **state)
     expect_format("iq1_s", MIX_OTHER, &h_1b, 0, 576, FORMAT_IQ4_NL);
     expect_format("q2_k", MIX_OTHER, &h_1b, 0, 100, FORMAT_F16);
     expect_format("nvfp4", MIX_OTHER, &h_1b, 0, 96, FORMAT_F16);
+    /* mixtures: Mixtral's eight experts have rules of their own, other numbers only where there are few bits */
+    h = h_1b;
+    h.n_experts = 8;
+    for (int i = 0; i < 2; i++, h.n_experts = 128) {
+        bool eight = h.n_experts == 8;
+        expect_format("q4_k_m", MIX_ATTN_V, &h, 0, 2048, eight ? FORMAT_Q8_0 : FORMAT_Q6_K);
+        expect_format("q4_k_m", MIX_ATTN_K, &h, 0, 2048, eight ? FORMAT_Q8_0 : FORMAT_Q4_K);
+        expect_format("q4_k_m", MIX_ATTN_OUTPUT, &h, 0, 2048, eight ? FORMAT_Q5_K : FORMAT_Q4_K);
+        expect_format("q4_k_m", MIX_EXPERTS, &h, 0, 2048, FORMAT_Q4_K);
+        expect_format("q4_k_m", MIX_EXPERTS_DOWN, &h, 0, 768, FORMAT_Q6_K);
+        expect_format("q4_k_m", MIX_EXPERTS_DOWN, &h, 2, 768, FORMAT_Q4_K);
+        expect_format("q2_k", MIX_EXPERTS_DOWN, &h, 0, 768, eight ? FORMAT_Q5_K : FORMAT_Q3_K);
+        expect_format("q2_k_s", MIX_EXPERTS_DOWN, &h, 9, 768, FORMAT_Q2_K);
+        expect_format("q2_k_s", MIX_ATTN_OUTPUT, &h, 9, 768, FORMAT_Q2_K);
+        expect_format("q6_k", MIX_ATTN_K, &h, 9, 2048, eight ? FORMAT_Q8_0 : FORMAT_Q6_K);
+        expect_format("iq2_xs", MIX_ATTN_V, &h, 0, 2048, FORMAT_Q4_K);
+        expect_format("iq2_xs", MIX_ATTN_K, &h, 0, 2048, eight ? FORMAT_Q4_K : FORMAT_IQ2_XS);
+        expect_format("mxfp4", MIX_EXPERTS, &h, 0, 2048, FORMAT_MXFP4);
+        expect_format("mxfp4", MIX_EXPERTS_DOWN, &h, 0, 768, FORMAT_MXFP4);
+        expect_format("mxfp4", MIX_ATTN_V, &h, 0, 2048, FORMAT_Q8_0);
+        expect_format("mxfp4", MIX_EMBEDDING, &h, 0, 2048, FORMAT_Q8_0);
+        expect_format("bf16", MIX_ATTN_V, &h, 0, 2048, FORMAT_BF16);
+    }
     assert_null(mix_find("q4_k_x"));
     assert_null(mix_find(""));
 }
@@ -172,6 +195,12 @@ static struct shape tiny_shape(const char *arch)
         shape.window = 4;
         shape.window_period = 2;
         shape.n_layers = 2; /* the first slides, the second sees everything */
+    }
+    if (strcmp(arch, "mixtral") == 0 || strcmp(arch, "qwen3moe") == 0) {
+        shape.d_ff = 0;
+        shape.d_ff_expert = 256;
+        shape.n_experts = strcmp(arch, "mixtral") == 0 ? 8 : 128;
+        shape.n_experts_used = shape.n_experts == 8 ? 2 : 8;
     }
     shape.tied_embeddings = strcmp(arch, "qwen2") != 0;
     return shape;
@@ -256,10 +285,10 @@ static void every_mix_runs(void **state)
 static void every_family_runs(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "mistral", "qwen2", "qwen3", "gemma3"};
+    static const char *const families[] = {"llama", "mistral", "qwen2", "qwen3", "gemma3", "qwen3moe", "mixtral"};
     const char *path = file_path("family.gguf");
     char formats[128];
-    for (int i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         const struct shape shape = tiny_shape(families[i]);
         write_model(&shape, "q8_0", path);
         struct logits logits = evaluate(path, 40, formats);
@@ -351,6 +380,51 @@ static void weights_are_of_the_right_size(void **state)
 }
 
 /* No two rows of an embedding of three blocks a row are the same. */
+static int larger_first(const void *a, const void *b)
+{
+    const uint32_t *x = a, *y = b;
+    return *x < *y ? 1 : -1;
+}
+
+/* What random tokens choose is as uneven as synthetic.h says. */
+static void some_experts_are_popular(void **state)
+{
+    (void)state;
+    enum { N_TOKENS = 2000, N_EXPERTS = 128, N_USED = 8, WIDTH = 256 };
+    const struct shape shape = tiny_shape("qwen3moe");
+    struct model *model = open_in_memory(&shape, "q4_0");
+    const float *router = model_weight(model, 0, ROLE_FFN_ROUTER)->data;
+    uint32_t counts[N_EXPERTS] = {0};
+    uint64_t random = 1;
+    for (int t = 0; t < N_TOKENS; t++) {
+        float x[WIDTH], scores[N_EXPERTS] = {0};
+        for (int k = 0; k < WIDTH; k++) { /* nearly normal */
+            x[k] = -2;
+            for (int i = 0; i < 4; i++, random = random * 6364136223846793005u + 1442695040888963407u)
+                x[k] += (float)(random >> 40) * 0x1p-24f;
+        }
+        for (int e = 0; e < N_EXPERTS; e++)
+            for (int k = 0; k < WIDTH; k++)
+                scores[e] += x[k] * router[e * WIDTH + k];
+        for (int i = 0; i < N_USED; i++) {
+            int best = 0;
+            for (int e = 1; e < N_EXPERTS; e++)
+                if (scores[e] > scores[best]) best = e;
+            counts[best]++;
+            scores[best] = -INFINITY;
+        }
+    }
+    qsort(counts, N_EXPERTS, sizeof *counts, larger_first);
+    double share[3] = {0}; /* of an eighth, a quarter, half of the experts */
+    for (int e = 0; e < N_EXPERTS; e++)
+        for (int i = 0; i < 3; i++)
+            if (e < N_EXPERTS >> (3 - i)) share[i] += (double)counts[e] / (N_TOKENS * N_USED);
+    print_message("choices of 1/8, 1/4, 1/2 of the experts: %.2f %.2f %.2f\n", share[0], share[1], share[2]);
+    assert_true(fabs(share[0] - 0.43) < 0.05 && fabs(share[1] - 0.62) < 0.05 && fabs(share[2] - 0.81) < 0.05);
+    assert_true(counts[N_EXPERTS - 1] > 0);
+    model_free(model);
+}
+
 static void rows_differ(void **state)
 {
     (void)state;
@@ -486,7 +560,7 @@ static void published_shapes_have_their_size(void **state)
         n_planned++;
     }
     print_message("%d shapes planned, %d refused\n", n_planned, n_refused);
-    assert_int_equal(n_planned, 28);
+    assert_int_equal(n_planned, 32);
 }
 
 static void expect_refusal(struct shape shape, const char *mix, int code, const char *part)
@@ -504,7 +578,14 @@ static void senseless_shapes_are_refused(void **state)
     (void)state;
     struct shape good = tiny_shape("llama"), bad = good;
     expect_refusal(good, "q4_k_x", STILE_ERROR_ARGUMENT, "nvfp4");
-    expect_refusal(*shape_find("mixtral-8x7b"), "q4_0", STILE_ERROR_UNSUPPORTED, "experts");
+    expect_refusal(*shape_find("gpt-oss-20b"), "q4_0", STILE_ERROR_UNSUPPORTED, "gpt-oss");
+    bad = *shape_find("mixtral-8x7b");
+    bad.n_experts_used = 9;
+    expect_refusal(bad, "q4_0", STILE_ERROR_ARGUMENT, "experts used");
+    bad = *shape_find("qwen3-30b-a3b");
+    bad.n_shared_experts = 1;
+    expect_refusal(bad, "q4_0", STILE_ERROR_ARGUMENT, "shared experts");
+    bad = good;
     expect_refusal(*shape_find("gemma-4-31b"), "q4_0", STILE_ERROR_UNSUPPORTED, "gemma4");
     bad.n_layers = 0;
     expect_refusal(bad, "q4_0", STILE_ERROR_ARGUMENT, "layers");
@@ -610,6 +691,7 @@ int main(void)
         cmocka_unit_test(every_family_runs),
         cmocka_unit_test(tensors_have_their_formats),
         cmocka_unit_test(weights_are_of_the_right_size),
+        cmocka_unit_test(some_experts_are_popular),
         cmocka_unit_test(rows_differ),
         cmocka_unit_test(bytes_depend_on_the_seed_alone),
         cmocka_unit_test(vocabulary_encodes_and_decodes),

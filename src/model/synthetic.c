@@ -10,20 +10,24 @@
 
 static int check_shape(const struct shape *s, struct stile_error *error)
 {
-    if (s->n_experts > 0)
-        return error_set(error, STILE_ERROR_UNSUPPORTED,
-                         "shape %s: mixtures of experts cannot be made yet (it has %u experts)", s->id, s->n_experts);
     if (!synthetic_family(s->arch))
-        return error_set(error, STILE_ERROR_UNSUPPORTED,
-                         "shape %s: architecture \"%s\" cannot be made (llama, mistral, qwen2, qwen3, gemma3 can)",
-                         s->id, s->arch);
+        return error_set(
+            error, STILE_ERROR_UNSUPPORTED,
+            "shape %s: architecture \"%s\" cannot be made (llama, mistral, mixtral, qwen2, qwen3, qwen3moe, "
+            "gemma3 can)",
+            s->id, s->arch);
+    bool mixture = s->n_experts > 0;
     const struct {
         const char *name;
         uint32_t is, min, max;
     } sizes[] = {
         {"layers", s->n_layers, 1, HPARAMS_LAYERS_MAX},
         {"model width", s->d_model, 1, HPARAMS_WIDTH_MAX},
-        {"feed-forward width", s->d_ff, 1, HPARAMS_WIDTH_MAX},
+        {"feed-forward width", s->d_ff, mixture ? 0 : 1, HPARAMS_WIDTH_MAX},
+        {"experts", s->n_experts, 0, HPARAMS_EXPERTS_MAX},
+        {"experts used", s->n_experts_used, mixture, s->n_experts},
+        {"experts' width", s->d_ff_expert, mixture, mixture ? HPARAMS_WIDTH_MAX : 0},
+        {"shared experts", s->n_shared_experts, 0, 0},
         {"heads", s->n_heads, 1, HPARAMS_HEADS_MAX},
         {"key-value heads", s->n_kv_heads, 1, s->n_heads},
         {"dimensions of a head", s->head_dim, 2, 4096},
@@ -51,7 +55,10 @@ static void fill_hparams(struct synthetic *synthetic)
         .architecture = family->architecture,
         .n_layers = s->n_layers,
         .d_model = s->d_model,
-        .d_ff = s->d_ff,
+        .d_ff = s->d_ff > 0 ? s->d_ff : s->d_ff_expert,
+        .n_experts = s->n_experts,
+        .n_experts_used = s->n_experts_used,
+        .d_ff_expert = s->d_ff_expert,
         .n_heads = s->n_heads,
         .n_kv_heads = s->n_kv_heads,
         .head_dim = s->head_dim,
@@ -81,8 +88,12 @@ static enum mix_class class_of(const struct synthetic *synthetic, enum role role
     case ROLE_TOKEN_EMBD: return synthetic->shape.tied_embeddings ? MIX_OUTPUT : MIX_EMBEDDING;
     case ROLE_OUTPUT: return MIX_OUTPUT;
     case ROLE_ATTN_V: return MIX_ATTN_V;
+    case ROLE_ATTN_K: return MIX_ATTN_K;
     case ROLE_ATTN_OUTPUT: return MIX_ATTN_OUTPUT;
     case ROLE_FFN_DOWN: return MIX_FFN_DOWN;
+    case ROLE_FFN_GATE_EXPERTS:
+    case ROLE_FFN_UP_EXPERTS: return MIX_EXPERTS;
+    case ROLE_FFN_DOWN_EXPERTS: return MIX_EXPERTS_DOWN;
     default: return MIX_OTHER;
     }
 }
@@ -98,6 +109,8 @@ static float deviation_of(const struct hparams *h, enum role role, uint64_t cols
     case ROLE_ATTN_K: return (qk_norm ? 1.0f : 1.3f) / fan_in; /* attention looks somewhere, not everywhere */
     case ROLE_ATTN_OUTPUT: return 1 / branch;
     case ROLE_FFN_DOWN: return 1 / (0.6f * branch); /* what a gated unit leaves of two normal numbers */
+    case ROLE_FFN_DOWN_EXPERTS:                     /* the weighted sum of several is smaller than each */
+        return 0.8f * sqrtf((float)h->n_experts_used) / (0.6f * branch);
     default: return 1 / fan_in;
     }
 }
@@ -162,7 +175,7 @@ static struct synthetic_tensor *add(struct synthetic *synthetic, const struct sy
     bool whole = format_row_bytes(t->format, t->cols, &row_bytes);
     assert(whole);
     (void)whole;
-    t->size_bytes = row_bytes * (t->rows > 0 ? t->rows : 1);
+    t->size_bytes = row_bytes * (t->rows > 0 ? t->rows : 1) * (t->n_experts > 0 ? t->n_experts : 1);
     return t;
 }
 
@@ -178,17 +191,22 @@ static void plan_role(struct synthetic *synthetic, uint32_t layer, enum role rol
         snprintf(t.name, sizeof t.name, "blk.%u.%s", layer, spec.name);
     if (role == ROLE_ROPE_FREQS) {
         t.kind = SYNTHETIC_ROPE_DIVISORS;
+    } else if (role == ROLE_FFN_ROUTER) { /* is never quantized */
+        t.kind = SYNTHETIC_ROUTER;
+        t.rows = spec.rows;
     } else if (vector_of(h, role, &t.vector)) {
         t.kind = SYNTHETIC_VECTOR;
     } else {
         t.rows = spec.rows;
+        t.n_experts = spec.n_experts;
         t.format = mix_format(synthetic->mix, class_of(synthetic, role), h, layer, spec.cols);
         t.pool = pool_of(synthetic, t.format, deviation_of(h, role, spec.cols));
-        synthetic->pools[t.pool].n_used += spec.rows * spec.cols;
+        synthetic->pools[t.pool].n_used += spec.rows * spec.cols * (spec.n_experts > 0 ? spec.n_experts : 1);
     }
     const struct synthetic_tensor *added = add(synthetic, &t);
     if (added->format != FORMAT_NVFP4) return;
     struct synthetic_tensor scale = {.format = FORMAT_F32, .cols = 1, .kind = SYNTHETIC_SCALE, .pool = added->pool};
+    if (spec.n_experts > 0) scale.cols = spec.n_experts;
     snprintf(scale.name, sizeof scale.name, "%.*s.scale", (int)(strlen(t.name) - strlen(".weight")), t.name);
     add(synthetic, &scale);
 }
@@ -207,9 +225,10 @@ static void put_header(struct synthetic *synthetic)
     for (size_t i = 0; i < synthetic->n_tensors; i++) {
         const struct synthetic_tensor *t = &synthetic->tensors[i];
         synthetic_put_string(out, t->name);
-        synthetic_put_u32(out, t->rows > 0 ? 2 : 1);
+        synthetic_put_u32(out, t->n_experts > 0 ? 3 : t->rows > 0 ? 2 : 1);
         synthetic_put_u64(out, t->cols);
         if (t->rows > 0) synthetic_put_u64(out, t->rows);
+        if (t->n_experts > 0) synthetic_put_u64(out, t->n_experts);
         synthetic_put_u32(out, t->format);
         synthetic_put_u64(out, t->offset_bytes);
     }

@@ -9,6 +9,8 @@ static const struct synthetic_family families[] = {
     {"mistral", FAMILY_LLAMA, "llama", "llama-bpe", 1000000, 1e-5f},
     {"qwen2", FAMILY_QWEN2, "qwen2", "qwen2", 1000000, 1e-6f},
     {"qwen3", FAMILY_QWEN3, "qwen3", "qwen2", 1000000, 1e-6f},
+    {"qwen3moe", FAMILY_QWEN3, "qwen3moe", "qwen2", 1000000, 1e-6f},
+    {"mixtral", FAMILY_LLAMA, "llama", "llama-bpe", 1000000, 1e-5f},
     {"gemma3", FAMILY_GEMMA3, "gemma3", "llama-bpe", 1000000, 1e-6f},
 };
 
@@ -178,6 +180,11 @@ static void put_hyperparameters(struct keys *keys, const struct synthetic *synth
     put_u32(keys, ".context_length", h->n_ctx_trained);
     put_u32(keys, ".embedding_length", h->d_model);
     put_u32(keys, ".feed_forward_length", h->d_ff);
+    if (h->n_experts > 0) {
+        put_u32(keys, ".expert_count", h->n_experts);
+        put_u32(keys, ".expert_used_count", h->n_experts_used);
+        put_u32(keys, ".expert_feed_forward_length", h->d_ff_expert);
+    }
     put_u32(keys, ".attention.head_count", h->n_heads);
     put_u32(keys, ".attention.head_count_kv", h->n_kv_heads);
     put_u32(keys, ".attention.key_length", h->head_dim);

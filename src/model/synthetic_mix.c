@@ -52,7 +52,7 @@ static const struct mix mixes[] = {
     MIX("q4_0",     2, Q4_0,    Q6_K, Q4_0,    BASE, BASE, BASE),
     MIX("iq4_nl",  25, IQ4_NL,  Q6_K, IQ4_NL,  RULE(GQA_4, Q5_K, IQ4_NL), RULE(FIRST_8TH, Q5_K, IQ4_NL), BASE),
     MIX("iq4_xs",  30, IQ4_XS,  Q6_K, IQ4_XS,  RULE(GQA_4, Q5_K, IQ4_XS), RULE(FIRST_8TH, Q5_K, IQ4_XS), BASE),
-    MIX("mxfp4",   38, MXFP4,   Q6_K, Q6_K,    BASE, BASE, BASE), /* of dense models: our own choice, as the next */
+    MIX("mxfp4",   38, MXFP4,   Q6_K, Q6_K,    BASE, BASE, BASE), /* dense models: our own choice; the next: always */
     MIX("nvfp4",   39, NVFP4,   Q6_K, Q6_K,    BASE, BASE, BASE),
     MIX("q3_k_l",  13, Q3_K,    Q6_K, Q3_K,    EVER(Q5_K), EVER(Q5_K), EVER(Q5_K)),
     MIX("q3_k_m",  12, Q3_K,    Q6_K, Q3_K,    RULE(FIRST_2, Q5_K, Q4_K), RULE(FIRST_16TH, Q5_K, Q4_K), EVER(Q4_K)),
@@ -147,6 +147,39 @@ static enum format fitting(enum format format, uint64_t cols)
     return fits(format, cols) ? format : FORMAT_F16;
 }
 
+static bool is_float(enum format format)
+{
+    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_BF16;
+}
+
+/* The formats with less than three bits, whose files have rules of their own. */
+static bool is_low(enum format format)
+{
+    return format == FORMAT_IQ1_S || format == FORMAT_IQ1_M || format == FORMAT_IQ2_XXS || format == FORMAT_IQ2_XS ||
+           format == FORMAT_IQ2_S;
+}
+
+/* What mixtures of experts get instead of `format`: attention is small beside their experts, so it gets more bits. The
+ * rules for eight experts were made for Mixtral. */
+static enum format of_mixture(const struct mix *mix, enum mix_class class, const struct hparams *h, enum format format)
+{
+    bool eight = h->n_experts == 8, low = is_low(mix->base), q2_k = mix->base == FORMAT_Q2_K;
+    bool q2_k_s = q2_k && mix->attn_output.when == NEVER;
+    bool q2_to_q4 = (q2_k && !q2_k_s) || mix->base == FORMAT_Q3_K || mix->base == FORMAT_Q4_K;
+    bool experts = class == MIX_EXPERTS || class == MIX_EXPERTS_DOWN;
+    if (is_float(mix->base)) return format;
+    if (mix->base == FORMAT_MXFP4) return experts || class == MIX_OUTPUT ? format : FORMAT_Q8_0;
+    if (class == MIX_ATTN_V && low && h->n_experts >= 4) return FORMAT_Q4_K;
+    if (!eight) return format;
+    switch (class) {
+    case MIX_ATTN_V:
+    case MIX_ATTN_K: return low ? FORMAT_Q4_K : FORMAT_Q8_0;
+    case MIX_ATTN_OUTPUT: return low || q2_to_q4 ? FORMAT_Q5_K : format;
+    case MIX_EXPERTS_DOWN: return q2_k && !q2_k_s ? FORMAT_Q5_K : format;
+    default: return format;
+    }
+}
+
 enum format mix_format(const struct mix *mix, enum mix_class class, const struct hparams *hparams, uint32_t layer,
                        uint64_t cols)
 {
@@ -156,9 +189,13 @@ enum format mix_format(const struct mix *mix, enum mix_class class, const struct
     case MIX_OUTPUT: format = fits(mix->base, cols) ? mix->output : FORMAT_Q8_0; break;
     case MIX_ATTN_V: format = choose(mix, &mix->attn_v, hparams, layer); break;
     case MIX_ATTN_OUTPUT: format = choose(mix, &mix->attn_output, hparams, layer); break;
-    case MIX_FFN_DOWN: format = choose(mix, &mix->ffn_down, hparams, layer); break;
+    case MIX_FFN_DOWN:
+    case MIX_EXPERTS_DOWN: format = choose(mix, &mix->ffn_down, hparams, layer); break;
+    case MIX_ATTN_K:
+    case MIX_EXPERTS:
     case MIX_OTHER: break;
     }
+    if (hparams->n_experts > 0) format = of_mixture(mix, class, hparams, format);
     /* the value heads of the 70B shape are few and serve many: they get more bits */
     if (class == MIX_ATTN_V && hparams->family == FAMILY_LLAMA && hparams->n_layers == 80 &&
         hparams->n_heads != hparams->n_kv_heads && (format == FORMAT_Q3_K || format == FORMAT_Q4_K))

@@ -22,9 +22,12 @@ uint32_t mix_file_type(const struct mix *mix);
 enum mix_class {
     MIX_EMBEDDING,
     MIX_OUTPUT, /* or the embedding where it is the output head too */
+    MIX_ATTN_K,
     MIX_ATTN_V,
     MIX_ATTN_OUTPUT,
     MIX_FFN_DOWN,
+    MIX_EXPERTS, /* gate and up */
+    MIX_EXPERTS_DOWN,
     MIX_OTHER,
 };
 

@@ -60,17 +60,20 @@ struct synthetic_vector {
     bool outliers;
 };
 void synthetic_vector_fill(const struct synthetic_vector *vector, uint64_t seed, float *x, size_t n);
+/* (n_experts, d_model): see synthetic.h. */
+int synthetic_router_fill(const struct hparams *hparams, uint64_t seed, float *x, struct stile_error *error);
 /* Divisors of rotation frequencies as Llama 3 has them. */
 void synthetic_rope_divisors(const struct hparams *hparams, float factor, float *x);
 
 /* ---- synthetic.c ---- */
 
-enum synthetic_kind { SYNTHETIC_MATRIX, SYNTHETIC_VECTOR, SYNTHETIC_ROPE_DIVISORS, SYNTHETIC_SCALE };
+enum synthetic_kind { SYNTHETIC_MATRIX, SYNTHETIC_VECTOR, SYNTHETIC_ROUTER, SYNTHETIC_ROPE_DIVISORS, SYNTHETIC_SCALE };
 
 struct synthetic_tensor {
     char name[SYNTHETIC_NAME_BYTES];
     enum format format;
     uint64_t cols, rows;               /* rows 0: one dimension */
+    uint64_t n_experts;                /* a third dimension; 0: none */
     uint64_t offset_bytes, size_bytes; /* in the data section */
     enum synthetic_kind kind;
     size_t pool; /* of a matrix, or of the matrix this is the scale of */

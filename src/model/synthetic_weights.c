@@ -76,6 +76,38 @@ void synthetic_vector_fill(const struct synthetic_vector *vector, uint64_t seed,
     }
 }
 
+/* How far out, in deviations, the upper part p of normal numbers begins, within 0.0005 for p <= 0.5 (Abramowitz and Stegun
+ * 26.2.23). */
+static double upper_quantile(double p)
+{
+    double t = sqrt(-2 * log(p));
+    return t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+}
+
+int synthetic_router_fill(const struct hparams *hparams, uint64_t seed, float *x, struct stile_error *error)
+{
+    uint32_t n = hparams->n_experts, cols = hparams->d_model;
+    struct synthetic_random random = {seed};
+    double offset = 1 + 0.03 * n, sum = 0;
+    uint32_t *ranks = malloc(n * sizeof *ranks);
+    if (!ranks) return error_memory(error, n * sizeof *ranks, "a router");
+    for (uint32_t i = 0; i < n; i++) { /* shuffled: who is the most popular */
+        uint32_t j = (uint32_t)((synthetic_random_u64(&random) >> 32) * (i + 1) >> 32);
+        ranks[i] = ranks[j];
+        ranks[j] = i;
+        sum += 1 / (i + 1 + offset);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        /* scores above 1.5 are meant to be chosen */
+        double popularity = hparams->n_experts_used / (ranks[i] + 1 + offset) / sum;
+        double deviation = 1.5 / upper_quantile(popularity < 0.3 ? popularity : 0.3) / sqrt(cols);
+        for (uint32_t k = 0; k < cols; k++)
+            x[(size_t)i * cols + k] = (float)deviation * normal(&random);
+    }
+    free(ranks);
+    return 0;
+}
+
 void synthetic_rope_divisors(const struct hparams *hparams, float factor, float *x)
 {
     const double low = 1, high = 4, n_ctx = 8192, two_pi = 6.283185307179586;

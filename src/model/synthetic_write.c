@@ -102,7 +102,10 @@ static void put_floats(struct sink *sink, const struct synthetic *synthetic, con
         return;
     }
     if (t->kind == SYNTHETIC_SCALE)
-        *x = pools[t->pool].scale;
+        for (uint64_t i = 0; i < t->cols; i++)
+            x[i] = pools[t->pool].scale;
+    else if (t->kind == SYNTHETIC_ROUTER)
+        sink->failed = synthetic_router_fill(&synthetic->hparams, seed, x, sink->error);
     else if (t->kind == SYNTHETIC_ROPE_DIVISORS)
         synthetic_rope_divisors(&synthetic->hparams, synthetic->rope_factor, x);
     else
