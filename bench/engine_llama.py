@@ -44,7 +44,8 @@ class Llama(Engine):
         return self.api.llama_batch_get_one(tokens, len(tokens))
 
     def eval(self, tokens):
-        if self.api.llama_decode(self.context, self.batch((ctypes.c_int32 * len(tokens))(*tokens))) != 0:
+        array = (ctypes.c_int32 * len(tokens))(*tokens)  # the batch points into it
+        if self.api.llama_decode(self.context, self.batch(array)) != 0:
             raise SystemExit("llama_decode failed")
 
     def wait(self):

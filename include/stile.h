@@ -189,7 +189,7 @@ enum stile_kv_format { STILE_KV_F16 = 0, STILE_KV_F32 = 1, STILE_KV_Q8_0 = 2 };
 /* Zero in any field means "the default". */
 struct stile_session_options {
     uint32_t n_ctx;     /* tokens of context; default min(trained context, 4096) */
-    uint32_t n_batch;   /* tokens evaluated together in prefill; default 128, with experts 512 */
+    uint32_t n_batch;   /* tokens evaluated together in prefill; default 512 */
     uint32_t n_threads; /* default: one per physical core this process may use */
     enum stile_kv_format kv_format;
     const char *isa;            /* "scalar", "avx2", ...: kernels to use; default: the best here */

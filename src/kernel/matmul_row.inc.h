@@ -48,7 +48,7 @@ I8_INLINE f32x8 rows_eight(const struct kernel_matmul *job, const uint8_t *rows,
         size_t end = job->k - at < UNPACK_PIECE ? job->k : at + UNPACK_PIECE;
         for (; at < end; at += block_elements, p += block_bytes, ahead += ROWS_AT_ONCE * block_bytes) {
             size_t b = at / (super ? 256 : 32);
-            struct group g = {p, job->row_bytes, -1, a->q + at, a->d + b, a->s + b, a->sums + at / 16};
+            struct group g = {p, job->row_bytes, -1, a->q + at, a->d + b, super ? NULL : a->s + b, a->sums + at / 16};
             for (size_t i = 0; i < ROWS_AT_ONCE * block_bytes; i += 64)
                 __builtin_prefetch(ahead + i);
             acc = group(&g, acc);

@@ -33,7 +33,7 @@ int session_resolve_options(const struct stile_model *model, const struct stile_
     const struct hparams *h = &model->model->hparams;
     struct stile_session_options o = given ? *given : (struct stile_session_options){0};
     if (o.n_ctx == 0) o.n_ctx = h->n_ctx_trained < SESSION_CTX_DEFAULT ? h->n_ctx_trained : SESSION_CTX_DEFAULT;
-    if (o.n_batch == 0) o.n_batch = h->n_experts > 0 ? SESSION_BATCH_EXPERTS : SESSION_BATCH_DEFAULT;
+    if (o.n_batch == 0) o.n_batch = SESSION_BATCH_DEFAULT;
     if (o.n_batch > o.n_ctx) o.n_batch = o.n_ctx;
     if (o.n_threads == 0) o.n_threads = (uint32_t)threads_default_count();
     if (o.n_ctx > HPARAMS_CONTEXT_MAX)

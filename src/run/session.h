@@ -8,12 +8,7 @@
 #include "run/kv.h"
 #include "run/loaded.h"
 
-enum {
-    SESSION_CTX_DEFAULT = 4096,
-    SESSION_BATCH_DEFAULT = 128,
-    SESSION_BATCH_EXPERTS = 512, /* of a mixture, where each expert sees only some of the tokens */
-    SESSION_BATCH_MAX = 8192,
-};
+enum { SESSION_CTX_DEFAULT = 4096, SESSION_BATCH_DEFAULT = 512, SESSION_BATCH_MAX = 8192 };
 
 struct stile_session {
     struct stile_model *model;
