@@ -394,12 +394,27 @@ static sweep_fn *sweep_of(enum format format)
 
 /* ---- products ---------------------------------------------------------------------------------- */
 
+/* The tokens from `first` on: what columns_of_tokens reads of them. */
+static void tile_prefetch_tokens(const struct tile_place *place, enum kernel_act act, size_t first)
+{
+    const struct kernel_matmul *job = place->job;
+    for (size_t t = first; t < first + TILE_COLUMNS && t < job->n_tokens; t++) {
+        struct act_row row = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
+        for (size_t i = 0; i < place->n; i += 64)
+            __builtin_prefetch(row.q + place->begin + i);
+        __builtin_prefetch(row.sums + place->begin / 16);
+        __builtin_prefetch(row.d + place->begin / (act == ACT_Q8_256 ? 256 : 32));
+        if (row.s) __builtin_prefetch(row.s + place->begin / 32);
+    }
+}
+
 static void tile_sweep_tokens(const struct tile_place *place, sweep_fn *sweep)
 {
     enum kernel_act act = kernel_act_of(place->job->format);
     struct tile_columns columns = {.minus = {{0}}};
     for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
         columns_of_tokens(place, act, t, &columns);
+        tile_prefetch_tokens(place, act, t + TILE_COLUMNS);
         sweep(place, &columns, 0, place->n / 32);
     }
 }
@@ -440,19 +455,21 @@ static void residuals_by_block(const struct kernel_matmul *job, size_t n_blocks,
     }
 }
 
-/* The tensor's scale and the bias, once all is summed. */
+/* The tensor's scale and the bias, once all is summed. Rows of the output are far apart: they are asked for early. */
 static void tile_finish(const struct tile_place *place)
 {
+    enum { TOKENS_AHEAD = 8 };
     const struct kernel_matmul *job = place->job;
-    for (size_t r = 0; r < place->n_rows; r += TILE_LANES) {
-        size_t n = place->n_rows - r < TILE_LANES ? place->n_rows - r : TILE_LANES;
-        tile_f scale = tile_f_set1(job->scale);
-        tile_f bias = job->bias ? tile_f_load_n(job->bias + place->row + r, n) : tile_f_zero();
-        for (size_t t = 0; t < job->n_tokens; t++) {
+    const float *bias = job->bias ? job->bias + place->row : NULL, scale = job->scale;
+    for (size_t t = 0; t < job->n_tokens; t++) {
+        float *out = job->out + t * job->out_stride + place->row;
+        for (size_t r = 0; r < place->n_rows; r += TILE_LANES) {
+            size_t n = place->n_rows - r < TILE_LANES ? place->n_rows - r : TILE_LANES;
             tile_f y = tile_f_load(place->tile->sums[t] + r);
-            if (job->scale != 1.0f) y = tile_f_mul(y, scale);
-            if (job->bias) y = tile_f_add(y, bias);
-            tile_f_store_n(job->out + t * job->out_stride + place->row + r, y, n);
+            if (t + TOKENS_AHEAD < job->n_tokens) __builtin_prefetch(out + TOKENS_AHEAD * job->out_stride + r, 1);
+            if (scale != 1.0f) y = tile_f_mul(y, tile_f_set1(scale));
+            if (bias) y = tile_f_add(y, tile_f_load_n(bias + r, n));
+            tile_f_store_n(out + r, y, n);
         }
     }
 }
