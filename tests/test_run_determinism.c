@@ -14,7 +14,7 @@
 enum { MODELS_MAX = 64, PATH_BYTES = 4096, TOKENS_MAX = 640 };
 
 static const char *golden_dir = "build/golden";
-static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
+static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "dotprod", "i8mm"};
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
 static void must(int code, const struct stile_error *error)

@@ -4,6 +4,8 @@
  * consecutive elements (a quad); lane = row. TILE_VECTORS such vectors times TILE_COLUMNS tokens are what the registers
  * hold sums of, column by column; columns are UNPACK_PIECE codes apart. Words for tiles:
  *   tile_i, tile_f    integers and floats, one lane per row
+ *   tile_transpose    8 rows of 32 codes become 8 vectors of the tile, in the order that tile_dot wants
+ *   tile_acts_store   32 activations of column c, from element i on, where tile_dot looks for them; q: of column 0
  *   tile_dot          sum = minus of the column (or NULL) + products of n_quads quads
  *   tile_dot_scaled   sum += scale per row (as tile_scale made them) * (the same)
  *   tile_minus        what these take as minus, of each n_each activations: -offset * their sum, in some form

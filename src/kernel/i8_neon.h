@@ -1,5 +1,5 @@
 /* i8_neon.h - the integer vocabulary with NEON: products by SDOT where the file is compiled for it, else by widening
- * multiplications. The words: i8_x86.h and i8_avx2.h. Empty on machines other than aarch64.
+ * multiplications. The words: i8_x86.h. Empty on machines other than aarch64.
  *
  * Codes of 0..127 and signed codes are multiplied alike, so I8_OFFSET_S is 0. A vector of 8 lanes is two registers.
  */
@@ -411,120 +411,6 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 }
 
 enum { ROWS_TOGETHER = 4 }; /* in the loops of super-blocks (matmul_row.inc.h) */
-
-/* ---- tiles ------------------------------------------------------------------------------------- */
-
-#define TILE_LANES        8
-#define TILE_VECTORS      1
-#define TILE_COLUMNS      4
-#define TILE_ROWS         32
-#define TILE_MAX_UNSIGNED 127
-
-typedef i32x8 tile_i;
-typedef f32x8 tile_f;
-
-#define tile_f_zero    f32x8_zero
-#define tile_f_set1    f32x8_set1
-#define tile_f_load    f32x8_load
-#define tile_f_store   f32x8_store
-#define tile_f_load_n  f32x8_load_n
-#define tile_f_store_n f32x8_store_n
-#define tile_f_mul     f32x8_mul
-#define tile_f_add     f32x8_add
-#define tile_f_fma     f32x8_fma
-#define tile_f_fnma    f32x8_fnma
-#define tile_f_from    f32x8_from_i32
-#define tile_i_zero    i32x8_zero
-
-I8_INLINE tile_i tile_i_load(const int32_t *p)
-{
-    return (tile_i){vld1q_s32(p), vld1q_s32(p + 4)};
-}
-
-I8_INLINE void tile_i_store(int32_t *p, tile_i v)
-{
-    vst1q_s32(p, v.lo);
-    vst1q_s32(p + 4, v.hi);
-}
-
-I8_INLINE int32x4_t tile_pairs4(int32x4_t acc, int32x4_t pairs, int32x4_t act)
-{
-    int16x8_t p = vreinterpretq_s16_s32(pairs), a = vreinterpretq_s16_s32(act);
-    return vaddq_s32(acc, vpaddq_s32(vmull_s16(vget_low_s16(p), vget_low_s16(a)), vmull_high_s16(p, a)));
-}
-
-I8_INLINE tile_i tile_pairs(tile_i acc, tile_i pairs, uint32_t act_pair)
-{
-    int32x4_t act = vdupq_n_s32((int32_t)act_pair);
-    return (tile_i){tile_pairs4(acc.lo, pairs.lo, act), tile_pairs4(acc.hi, pairs.hi, act)};
-}
-
-I8_INLINE tile_i tile_scale(tile_i pairs, int which)
-{
-    if (which == 0) pairs = (tile_i){vshlq_n_s32(pairs.lo, 16), vshlq_n_s32(pairs.hi, 16)};
-    return (tile_i){vshrq_n_s32(pairs.lo, 16), vshrq_n_s32(pairs.hi, 16)};
-}
-
-/* Four rows and four elements of each: one lane per row with SDOT; else see tile_settle. */
-struct tile_part {
-    int32x4_t a, b;
-};
-
-I8_INLINE struct tile_part tile_part_add(struct tile_part part, int8x16_t codes, int8x16_t acts)
-{
-#ifdef __ARM_FEATURE_DOTPROD
-    part.a = vdotq_s32(part.a, codes, acts);
-#else
-    part.a = vpadalq_s16(part.a, vmull_s8(vget_low_s8(codes), vget_low_s8(acts)));
-    part.b = vpadalq_s16(part.b, vmull_high_s8(codes, acts));
-#endif
-    return part;
-}
-
-I8_INLINE int32x4_t tile_settle(struct tile_part part)
-{
-#ifdef __ARM_FEATURE_DOTPROD
-    return part.a;
-#else
-    return vpaddq_s32(part.a, part.b);
-#endif
-}
-
-I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size_t n_each, int32_t minus[16])
-{
-    (void)q;
-    for (size_t i = 0; i < 256 / n_each; i++)
-        minus[i] = -offset * (n_each == 16 ? sums[i] : sums[2 * i] + sums[2 * i + 1]);
-}
-
-I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
-                        int n_quads, int max)
-{
-    (void)max;
-    UNROLL(TILE_COLUMNS)
-    for (int c = 0; c < TILE_COLUMNS; c++) {
-        struct tile_part lo = {vdupq_n_s32(0), vdupq_n_s32(0)}, hi = lo;
-        UNROLL(8)
-        for (int i = 0; i < n_quads; i++) {
-            const uint8_t *p = codes + 4 * TILE_ROWS * i;
-            int8x16_t acts = vreinterpretq_s8_u32(vdupq_n_u32(load_u32(q + UNPACK_PIECE * c + 4 * i)));
-            lo = tile_part_add(lo, vreinterpretq_s8_u8(vld1q_u8(p)), acts);
-            hi = tile_part_add(hi, vreinterpretq_s8_u8(vld1q_u8(p + 16)), acts);
-        }
-        int32x4_t from = vdupq_n_s32(minus ? minus[UNPACK_PIECE / 16 * c] : 0);
-        sum[c] = (tile_i){vaddq_s32(tile_settle(lo), from), vaddq_s32(tile_settle(hi), from)};
-    }
-}
-
-I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
-                               int n_quads, int max, const int32_t *scales)
-{
-    tile_i part[TILE_COLUMNS], scale = tile_i_load(scales);
-    tile_dot(part, minus, codes, q, n_quads, max);
-    UNROLL(TILE_COLUMNS)
-    for (int c = 0; c < TILE_COLUMNS; c++)
-        sum[c] = (tile_i){vmlaq_s32(sum[c].lo, part[c].lo, scale.lo), vmlaq_s32(sum[c].hi, part[c].hi, scale.hi)};
-}
 
 #endif
 #endif

@@ -34,6 +34,7 @@
 #include "base/bytes.h"
 #include "kernel/f32x8_avx2.h"
 #include "kernel/inline.h"
+#include "kernel/unpack.h"
 
 #include <stdbool.h>
 
@@ -369,6 +370,15 @@ I8_INLINE int i8_codes(const float *x, float factor, int8_t *q)
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
     _mm_storeu_si128((void *)q, _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
     return i32x8_sum(_mm256_add_epi32(a, b));
+}
+
+/* ---- tiles (i8_avx2.h) -------------------------------------------------------------------------- */
+
+#define tile_transpose f32x8_transpose
+
+I8_INLINE void tile_acts_store(int8_t *q, size_t c, size_t i, i8x32 acts)
+{
+    i8x32_store(q + UNPACK_PIECE * c + i, acts);
 }
 
 #endif

@@ -49,6 +49,17 @@ static bool runs_dotprod(void)
 }
 #endif
 
+#ifdef KERNEL_HAS_I8MM
+static bool runs_i8mm(void)
+{
+#ifdef __linux__
+    return runs_dotprod() && getauxval(AT_HWCAP2) & HWCAP2_I8MM;
+#else
+    return true;
+#endif
+}
+#endif
+
 /* Best first. */
 static const struct {
     const struct kernel_table *table;
@@ -56,6 +67,9 @@ static const struct {
 } tables[] = {
 #ifdef __x86_64__
     {&kernel_table_avx512, runs_avx512},   {&kernel_table_avx2, runs_avx2},
+#endif
+#ifdef KERNEL_HAS_I8MM
+    {&kernel_table_i8mm, runs_i8mm},
 #endif
 #ifdef KERNEL_HAS_DOTPROD
     {&kernel_table_dotprod, runs_dotprod},

@@ -50,14 +50,14 @@ struct tile_columns {
 typedef void sweep_fn(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n);
 
 /* 32 bytes of TILE_UNPACKED rows, at `from` in their struct, become eight vectors, TILE_ROWS words apart. */
-I8_INLINE void tile_interleave(const struct tile *tile, size_t from, void *to, int add)
+I8_INLINE void tile_interleave(const struct tile *tile, size_t from, void *to, int add, void (*transpose)(f32x8 *))
 {
     i8x32 added = i8x32_set1(add);
     f32x8 v[8];
     UNROLL(8)
     for (size_t r = 0; r < 8; r++)
         v[r] = f32x8_from_bits(i8x32_add(i8x32_load((const uint8_t *)&tile->rows[r] + from), added));
-    f32x8_transpose(v);
+    transpose(v);
     UNROLL(8)
     for (size_t j = 0; j < 8; j++)
         f32x8_store_bits((uint8_t *)to + 4 * TILE_ROWS * j, v[j]);
@@ -69,19 +69,22 @@ static void tile_fill_rows(const struct tile_place *place, size_t row, int add)
     struct tile *tile = place->tile;
     const struct unpack_format *format = &unpack_table[place->job->format];
     for (size_t i = 0; i < place->n; i += 32)
-        tile_interleave(tile, offsetof(struct unpacked, codes) + i, tile->codes + i * TILE_ROWS + 4 * row, add);
+        tile_interleave(tile, offsetof(struct unpacked, codes) + i, tile->codes + i * TILE_ROWS + 4 * row, add,
+                        tile_transpose);
     if (format->class == UNPACK_S256) {
-        tile_interleave(tile, offsetof(struct unpacked, scales), &tile->scales[0][row], 0);
-        if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, mins), &tile->mins[0][row], 0);
+        tile_interleave(tile, offsetof(struct unpacked, scales), &tile->scales[0][row], 0, f32x8_transpose);
+        if (format->has_min)
+            tile_interleave(tile, offsetof(struct unpacked, mins), &tile->mins[0][row], 0, f32x8_transpose);
         for (size_t r = 0; r < TILE_UNPACKED; r++) {
             tile->super_d[row + r] = tile->rows[r].super_d;
             tile->super_min[row + r] = tile->rows[r].super_min;
         }
         return;
     }
-    tile_interleave(tile, offsetof(struct unpacked, d), &tile->d[0][row], 0);
-    if (format->class == UNPACK_NVFP4) tile_interleave(tile, offsetof(struct unpacked, d) + 32, &tile->d[8][row], 0);
-    if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, m), &tile->m[0][row], 0);
+    tile_interleave(tile, offsetof(struct unpacked, d), &tile->d[0][row], 0, f32x8_transpose);
+    if (format->class == UNPACK_NVFP4)
+        tile_interleave(tile, offsetof(struct unpacked, d) + 32, &tile->d[8][row], 0, f32x8_transpose);
+    if (format->has_min) tile_interleave(tile, offsetof(struct unpacked, m), &tile->m[0][row], 0, f32x8_transpose);
 }
 
 /* The pairs of 16-bit scales, in the first half of tile->scales, become what the loops want. */
@@ -148,7 +151,7 @@ static void columns_of_tokens(const struct tile_place *place, enum kernel_act ac
         struct act_row row = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
         columns->acc[c] = place->tile->sums[t];
         for (size_t i = 0; i < place->n; i += 32)
-            i8x32_store(columns->q[c] + i, i8x32_load(row.q + place->begin + i));
+            tile_acts_store(columns->q[0], c, i, i8x32_load(row.q + place->begin + i));
         /* The parts of a row are padded to more than the last piece's share. */
         i8x32_store(columns->sums[c], i8x32_load(row.sums + 2 * b));
         column_minus(place, columns, c);
@@ -172,7 +175,7 @@ static void columns_of_residuals(const struct tile_place *place, const struct ti
         const struct act_residual *r = act_row_at(ACT_Q8_32, job->k, acts).residuals + which.index;
         size_t b = r->block - place->begin / 32;
         columns->acc[c] = place->tile->sums[which.token];
-        memcpy(columns->q[c] + 32 * b, r->q, sizeof r->q);
+        tile_acts_store(columns->q[0], c, 32 * b, i8x32_load(r->q));
         memcpy(columns->sums[c] + 2 * b, r->sums, sizeof r->sums);
         column_minus(place, columns, c);
         columns->d[c][b] = r->d;

@@ -10,7 +10,7 @@
 #include "kernel/f32x8_neon.h"
 #include "kernel/f32xn_x8.inc.h"
 #include "kernel/i8_grid_neon.h"
-#include "kernel/i8_neon.h"
+#include "kernel/i8_tile_neon.h"
 #include "kernel/kv_neon.h"
 
 #include "kernel/matmul.inc.h"

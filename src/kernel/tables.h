@@ -10,10 +10,14 @@ extern const struct kernel_table kernel_table_avx2;
 extern const struct kernel_table kernel_table_avx512;
 #elif defined __aarch64__
 extern const struct kernel_table kernel_table_neon;
-/* clang has SDOT only in files compiled for it, gcc switches it on inside the file. */
+/* clang has SDOT and SMMLA only in files compiled for them, gcc switches them on inside the file. */
 #if !defined __clang__ || defined __ARM_FEATURE_DOTPROD
 #define KERNEL_HAS_DOTPROD
 extern const struct kernel_table kernel_table_dotprod;
+#endif
+#if !defined __clang__ || defined __ARM_FEATURE_MATMUL_INT8
+#define KERNEL_HAS_I8MM
+extern const struct kernel_table kernel_table_i8mm;
 #endif
 #endif
 
