@@ -84,8 +84,8 @@ I8_INLINE i8x32 i8x32_rows4(const int8_t *rows, const uint16_t *index)
 I8_INLINE void i8x32_store_pairs(void *p, i8x32 first, i8x32 second)
 {
     int8_t *to = p;
-    vst2q_s8(to, (int8x16x2_t){{first.lo, second.lo}});
-    vst2q_s8(to + 32, (int8x16x2_t){{first.hi, second.hi}});
+    vst2q_s8(to, ((int8x16x2_t){{first.lo, second.lo}}));
+    vst2q_s8(to + 32, ((int8x16x2_t){{first.hi, second.hi}}));
 }
 
 I8_INLINE i8x32 i8x32_narrow(i16x16 a, i16x16 b)
