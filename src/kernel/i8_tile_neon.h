@@ -165,14 +165,27 @@ struct tile_part {
     int32x4_t a, b;
 };
 
-I8_INLINE struct tile_part tile_part_add(struct tile_part part, int8x16_t codes, int8x16_t acts)
-{
 #ifdef __ARM_FEATURE_DOTPROD
-    part.a = vdotq_s32(part.a, codes, acts);
+#define tile_part_add(part, codes, acts, lane) (part).a = vdotq_laneq_s32((part).a, codes, acts, lane)
 #else
-    part.a = vpadalq_s16(part.a, vmull_s8(vget_low_s8(codes), vget_low_s8(acts)));
-    part.b = vpadalq_s16(part.b, vmull_high_s8(codes, acts));
+#define tile_part_add(part, codes, acts, lane) \
+    tile_part_add_quad(&(part), codes, vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(acts), lane)))
+
+I8_INLINE void tile_part_add_quad(struct tile_part *part, int8x16_t codes, int8x16_t acts)
+{
+    part->a = vpadalq_s16(part->a, vmull_s8(vget_low_s8(codes), vget_low_s8(acts)));
+    part->b = vpadalq_s16(part->b, vmull_high_s8(codes, acts));
+}
 #endif
+
+/* Four vectors of codes, one row under the other in the tile, and their 16 activations. */
+I8_INLINE struct tile_part tile_part_add4(struct tile_part part, const uint8_t *codes, int8x16_t acts)
+{
+    const int8_t *p = (const int8_t *)codes;
+    tile_part_add(part, vld1q_s8(p), acts, 0);
+    tile_part_add(part, vld1q_s8(p + 4 * TILE_ROWS), acts, 1);
+    tile_part_add(part, vld1q_s8(p + 8 * TILE_ROWS), acts, 2);
+    tile_part_add(part, vld1q_s8(p + 12 * TILE_ROWS), acts, 3);
     return part;
 }
 
@@ -192,12 +205,12 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const ui
     UNROLL(TILE_COLUMNS)
     for (int c = 0; c < TILE_COLUMNS; c++) {
         struct tile_part lo = {vdupq_n_s32(0), vdupq_n_s32(0)}, hi = lo;
-        UNROLL(8)
-        for (int i = 0; i < n_quads; i++) {
+        UNROLL(2)
+        for (int i = 0; i < n_quads; i += 4) {
             const uint8_t *p = codes + 4 * TILE_ROWS * i;
-            int8x16_t acts = vreinterpretq_s8_u32(vdupq_n_u32(load_u32(q + UNPACK_PIECE * c + 4 * i)));
-            lo = tile_part_add(lo, vreinterpretq_s8_u8(vld1q_u8(p)), acts);
-            hi = tile_part_add(hi, vreinterpretq_s8_u8(vld1q_u8(p + 16)), acts);
+            int8x16_t acts = vld1q_s8(q + UNPACK_PIECE * c + 4 * i);
+            lo = tile_part_add4(lo, p, acts);
+            hi = tile_part_add4(hi, p + 16, acts);
         }
         int32x4_t from = vdupq_n_s32(minus ? minus[UNPACK_PIECE / 16 * c] : 0);
         sum[c] = (tile_i){vaddq_s32(tile_settle(lo), from), vaddq_s32(tile_settle(hi), from)};
