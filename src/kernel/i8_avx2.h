@@ -21,6 +21,10 @@
 
 enum { I8_OFFSET_S = 0 };
 
+/* In matmul_row.inc.h, measured: tokens that share unpacked rows; tokens up to which that is quicker than a tile. */
+#define TOKENS_AT_ONCE 4
+enum { FEW_TOKENS = 8, FEW_TOKENS_S256 = 6 };
+
 /* All bits where bit i is set. */
 I8_INLINE i8x32 i8x32_bit_mask(uint32_t bits)
 {
@@ -57,36 +61,56 @@ I8_INLINE i32x8 i8_dot_s(i8x32 codes, i8x32 acts)
     return _mm256_madd_epi16(i8_products_s(codes, acts), _mm256_set1_epi16(1));
 }
 
-I8_INLINE i32x8 i8_dot_scaled_u(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
-{
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, acts), i8_scale_pair(scales, j)));
-}
-
-I8_INLINE i32x8 i8_dot_times_u(i32x8 acc, i8x32 codes, i8x32 acts, const uint32_t *scale)
-{
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, acts), _mm256_set1_epi32((int)*scale)));
-}
-
-I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
-{
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(i8_products_s(codes, acts), i8_scale_pair(scales, j)));
-}
-
 typedef i32x8 i8_acc64;
 typedef i8_scales i8_scales64;
 
 #define i8_scales64_from i8_scales_from
 
-I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x32 first, i8x32 last, const int8_t *acts, const uint8_t *signs,
-                            i8_scales64 scales, int i)
+typedef struct {
+    i8x32 first, last; /* their magnitudes */
+    i8x32 first_sign, last_sign;
+} i8x64;
+
+typedef struct {
+    __m256i first, last;
+} i8_scale64;
+
+I8_INLINE i8x64 i8x64_unsigned(i8x32 first, i8x32 last)
 {
-    i8x32 x = i8x32_load(acts + 64 * i), y = i8x32_load(acts + 64 * i + 32);
-    if (signs) {
-        x = i8x32_negate(x, load_u32(signs + 8 * i));
-        y = i8x32_negate(y, load_u32(signs + 8 * i + 4));
+    return (i8x64){first, last, first, last};
+}
+
+I8_INLINE i8x64 i8x64_signed(i8x32 first, i8x32 last)
+{
+    return (i8x64){_mm256_abs_epi8(first), _mm256_abs_epi8(last), first, last};
+}
+
+I8_INLINE i8x64 i8x64_negative(i8x32 first, i8x32 last, const uint8_t *bits)
+{
+    const __m256i one = _mm256_set1_epi8(1);
+    __m256i first_minus = i8x32_bit_mask(load_u32(bits)), last_minus = i8x32_bit_mask(load_u32(bits + 4));
+    return (i8x64){first, last, _mm256_or_si256(first_minus, one), _mm256_or_si256(last_minus, one)};
+}
+
+I8_INLINE i8_scale64 i8_scale64_at(i8_scales64 scales, int i)
+{
+    return (i8_scale64){i8_scale_pair(scales, 2 * i), i8_scale_pair(scales, 2 * i + 1)};
+}
+
+I8_INLINE i8_scale64 i8_scale64_two(const uint32_t *first, const uint32_t *last)
+{
+    return (i8_scale64){_mm256_set1_epi32((int)*first), _mm256_set1_epi32((int)*last)};
+}
+
+I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x64 w, const int8_t *acts, i8_scale64 scale, bool has_signs)
+{
+    i8x32 x = i8x32_load(acts), y = i8x32_load(acts + 32);
+    if (has_signs) {
+        x = _mm256_sign_epi8(x, w.first_sign);
+        y = _mm256_sign_epi8(y, w.last_sign);
     }
-    acc = i8_dot_scaled_u(acc, first, x, scales, 2 * i);
-    return i8_dot_scaled_u(acc, last, y, scales, 2 * i + 1);
+    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w.first, x), scale.first));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w.last, y), scale.last));
 }
 
 #define i8_acc64_zero i32x8_zero
@@ -126,47 +150,67 @@ I8_INLINE __m256i i8_twice(const void *p)
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(p));
 }
 
-I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table, int max)
+I8_INLINE void i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, size_t act_stride, size_t n,
+                                const int8_t *table, int max, i32x8 *sums)
 {
     const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    __m256i x = i8_twice(acts), y = i8_twice(acts + 16), part[4];
+    __m256i first[4], last[4];
     UNROLL(4)
     for (size_t i = 0; i < 4; i++) {
         __m256i both = i8_two_halves(p + i * stride, p + (4 + i) * stride);
-        __m256i first = _mm256_and_si256(both, mask), last = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
-        if (table) {
-            first = i8x32_lookup(first, table);
-            last = i8x32_lookup(last, table);
-        }
-        if (max > 127)
-            part[i] = _mm256_add_epi32(i8_dot_s(first, x), i8_dot_s(last, y));
-        else
-            part[i] = _mm256_add_epi16(_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, y));
+        first[i] = _mm256_and_si256(both, mask);
+        last[i] = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
+        if (!table) continue;
+        first[i] = i8x32_lookup(first[i], table);
+        last[i] = i8x32_lookup(last[i], table);
     }
-    if (max > 127) return _mm256_hadd_epi32(_mm256_hadd_epi32(part[0], part[1]), _mm256_hadd_epi32(part[2], part[3]));
-    __m256i a = i16_add_pairs(part[0], part[1]), b = i16_add_pairs(part[2], part[3]);
-    if (max > 16) /* 16 products would not fit in 16 bits */
-        return _mm256_hadd_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
-    return _mm256_madd_epi16(i16_add_pairs(a, b), ones);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++, acts += act_stride) {
+        __m256i x = i8_twice(acts), y = i8_twice(acts + 16), part[4];
+        UNROLL(4)
+        for (size_t i = 0; i < 4; i++) {
+            if (max > 127)
+                part[i] = _mm256_add_epi32(i8_dot_s(first[i], x), i8_dot_s(last[i], y));
+            else
+                part[i] = _mm256_add_epi16(_mm256_maddubs_epi16(first[i], x), _mm256_maddubs_epi16(last[i], y));
+        }
+        if (max > 127) {
+            sums[t] = _mm256_hadd_epi32(_mm256_hadd_epi32(part[0], part[1]), _mm256_hadd_epi32(part[2], part[3]));
+            continue;
+        }
+        __m256i a = i16_add_pairs(part[0], part[1]), b = i16_add_pairs(part[2], part[3]);
+        if (max > 16) /* 16 products would not fit in 16 bits */
+            sums[t] = _mm256_hadd_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
+        else
+            sums[t] = _mm256_madd_epi16(i16_add_pairs(a, b), ones);
+    }
 }
 
-I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
-                               int max)
+I8_INLINE void i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
+                              size_t act_stride, size_t n, int max, i32x8 *sums)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i x = i8x32_load(acts), part[8];
+    __m256i w[8];
     UNROLL(8)
-    for (size_t b = 0; b < 8; b++) {
-        i8x32 w = codes(p + b * stride);
-        part[b] = max > 127 ? i8_dot_s(w, x) : _mm256_maddubs_epi16(w, x);
+    for (size_t b = 0; b < 8; b++)
+        w[b] = codes(p + b * stride);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++, acts += act_stride) {
+        __m256i x = i8x32_load(acts), part[8];
+        UNROLL(8)
+        for (size_t b = 0; b < 8; b++)
+            part[b] = max > 127 ? i8_dot_s(w[b], x) : _mm256_maddubs_epi16(w[b], x);
+        if (max > 127) {
+            sums[t] = i32x8_sums8(part);
+            continue;
+        }
+        /* 8 products of up to 32 * 127 fit in 16 bits */
+        __m256i a = i16_add_pairs(i16_add_pairs(part[0], part[1]), i16_add_pairs(part[2], part[3]));
+        __m256i b = i16_add_pairs(i16_add_pairs(part[4], part[5]), i16_add_pairs(part[6], part[7]));
+        a = _mm256_madd_epi16(a, ones);
+        b = _mm256_madd_epi16(b, ones);
+        sums[t] = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
     }
-    if (max > 127) return i32x8_sums8(part);
-    /* 8 products of up to 32 * 127 fit in 16 bits */
-    __m256i a = i16_add_pairs(i16_add_pairs(part[0], part[1]), i16_add_pairs(part[2], part[3]));
-    __m256i b = i16_add_pairs(i16_add_pairs(part[4], part[5]), i16_add_pairs(part[6], part[7]));
-    a = _mm256_madd_epi16(a, ones);
-    b = _mm256_madd_epi16(b, ones);
-    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
 }
 
 /* Four blocks: 32-bit words (0x88) 0 and 2 of each 128 bits, or (0xdd) 1 and 3, as floats. */
@@ -175,43 +219,49 @@ I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p
         _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), (which))), (add)))
 
 I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *acts, const int16_t *sums,
-                              const int8_t *table, f32x8 t[2])
+                              size_t act_stride, size_t n, const int8_t *table, f32x8 (*both)[2])
 {
     const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1),
                   halves = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
-    /* eight activations of each of four sub-blocks: the first of each, the last */
-    __m256i q0 = i8x32_load(acts), q1 = i8x32_load(acts + 32);
-    __m256i x = _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(q0, q1), 0xd8);
-    __m256i y = _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(q0, q1), 0xd8);
-    __m256i part[8], pairs[4], scales[2];
+    __m256i first[8], last[8], scales[2];
     UNROLL(8)
     for (size_t b = 0; b < 8; b++) {
         __m256i v = i8x32_load(p + b * stride + 4);
-        __m256i first = i8x32_lookup(_mm256_and_si256(v, mask), table);
-        __m256i last = i8x32_lookup(_mm256_and_si256(_mm256_srli_epi16(v, 4), mask), table);
-        part[b] = _mm256_add_epi16(_mm256_maddubs_epi16(first, x), _mm256_maddubs_epi16(last, y));
+        first[b] = i8x32_lookup(_mm256_and_si256(v, mask), table);
+        last[b] = i8x32_lookup(_mm256_and_si256(_mm256_srli_epi16(v, 4), mask), table);
     }
-    UNROLL(4)
-    for (size_t i = 0; i < 4; i++) /* per 128 bits two sub-blocks of block 2i, two of the next */
-        pairs[i] = _mm256_madd_epi16(i16_add_pairs(part[2 * i], part[2 * i + 1]), ones);
-    __m256i both = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(_mm_loadl_epi64((const void *)sums)), halves);
-    __m256i minus0 = _mm256_madd_epi16(both, _mm256_set1_epi32(-12 & 0xffff));
-    __m256i minus1 = _mm256_madd_epi16(both, _mm256_set1_epi32(-12 * 0x10000));
     i8_scales_nvfp4(p, stride, &scales[0], &scales[1]);
-    /* blocks 0 ... 3, then 4 ... 7: sub-blocks 0 | 2 and 1 | 3 */
-    f32x8 a0 = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(scales[0])),
-                             I8_FLOATS_NVFP4(pairs[0], pairs[1], 0x88, minus0));
-    f32x8 b0 = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(scales[0], 1)),
-                             I8_FLOATS_NVFP4(pairs[2], pairs[3], 0x88, minus0));
-    f32x8 a = _mm256_fmadd_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(scales[1])),
-                              I8_FLOATS_NVFP4(pairs[0], pairs[1], 0xdd, minus1), a0);
-    f32x8 b = _mm256_fmadd_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(scales[1], 1)),
-                              I8_FLOATS_NVFP4(pairs[2], pairs[3], 0xdd, minus1), b0);
-    t[0] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_set1_ps(128.0f));
-    t[1] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x31), _mm256_set1_ps(128.0f));
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++, acts += act_stride) {
+        const uint8_t *of_sums = (const uint8_t *)sums + t * act_stride;
+        /* eight activations of each of four sub-blocks: the first of each, the last */
+        __m256i q0 = i8x32_load(acts), q1 = i8x32_load(acts + 32);
+        __m256i x = _mm256_permute4x64_epi64(_mm256_unpacklo_epi64(q0, q1), 0xd8);
+        __m256i y = _mm256_permute4x64_epi64(_mm256_unpackhi_epi64(q0, q1), 0xd8);
+        __m256i part[8], pairs[4];
+        UNROLL(8)
+        for (size_t b = 0; b < 8; b++)
+            part[b] = _mm256_add_epi16(_mm256_maddubs_epi16(first[b], x), _mm256_maddubs_epi16(last[b], y));
+        UNROLL(4)
+        for (size_t i = 0; i < 4; i++) /* per 128 bits two sub-blocks of block 2i, two of the next */
+            pairs[i] = _mm256_madd_epi16(i16_add_pairs(part[2 * i], part[2 * i + 1]), ones);
+        __m256i of_acts =
+            _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(_mm_loadl_epi64((const void *)of_sums)), halves);
+        __m256i minus0 = _mm256_madd_epi16(of_acts, _mm256_set1_epi32(-12 & 0xffff));
+        __m256i minus1 = _mm256_madd_epi16(of_acts, _mm256_set1_epi32(-12 * 0x10000));
+        /* blocks 0 ... 3, then 4 ... 7: sub-blocks 0 | 2 and 1 | 3 */
+        f32x8 a0 = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(scales[0])),
+                                 I8_FLOATS_NVFP4(pairs[0], pairs[1], 0x88, minus0));
+        f32x8 b0 = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(scales[0], 1)),
+                                 I8_FLOATS_NVFP4(pairs[2], pairs[3], 0x88, minus0));
+        f32x8 a = _mm256_fmadd_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(scales[1])),
+                                  I8_FLOATS_NVFP4(pairs[0], pairs[1], 0xdd, minus1), a0);
+        f32x8 b = _mm256_fmadd_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(scales[1], 1)),
+                                  I8_FLOATS_NVFP4(pairs[2], pairs[3], 0xdd, minus1), b0);
+        both[t][0] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_set1_ps(128.0f));
+        both[t][1] = _mm256_mul_ps(_mm256_permute2f128_ps(a, b, 0x31), _mm256_set1_ps(128.0f));
+    }
 }
-
-enum { ROWS_TOGETHER = 1 }; /* in the loops of super-blocks (matmul_row.inc.h); 16 registers hold no more */
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 

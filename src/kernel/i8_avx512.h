@@ -11,6 +11,10 @@
 
 enum { I8_OFFSET_S = 128 };
 
+/* In matmul_row.inc.h, measured: tokens that share unpacked rows; tokens up to which that is quicker than a tile. */
+#define TOKENS_AT_ONCE 4
+enum { FEW_TOKENS = 8, FEW_TOKENS_S256 = 8 };
+
 I8_INLINE i8x32 i8_unsigned(i8x32 codes)
 {
     return _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80));
@@ -36,23 +40,6 @@ I8_INLINE i32x8 i8_dot_s(i8x32 codes, i8x32 acts)
     return _mm256_dpbusd_epi32(_mm256_setzero_si256(), i8_unsigned(codes), acts);
 }
 
-I8_INLINE i32x8 i8_dot_scaled_u(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
-{
-    return _mm256_dpwssd_epi32(acc, _mm256_maddubs_epi16(codes, acts), i8_scale_pair(scales, j));
-}
-
-I8_INLINE i32x8 i8_dot_times_u(i32x8 acc, i8x32 codes, i8x32 acts, const uint32_t *scale)
-{
-    return _mm256_dpwssd_epi32(acc, _mm256_maddubs_epi16(codes, acts), _mm256_set1_epi32((int)*scale));
-}
-
-/* 255 * 127 * 2 would not fit in 16 bits, |code| * (activation with the code's sign) does. */
-I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
-{
-    __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(acts, codes));
-    return _mm256_dpwssd_epi32(acc, products, i8_scale_pair(scales, j));
-}
-
 I8_INLINE __m512i i8_two_halves(__m256i low, __m256i high)
 {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
@@ -69,14 +56,44 @@ I8_INLINE i8_scales64 i8_scales64_from(i16x16 v)
     return _mm512_permutexvar_epi16(order, _mm512_castsi256_si512(v));
 }
 
-I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x32 first, i8x32 last, const int8_t *acts, const uint8_t *signs,
-                            i8_scales64 scales, int i)
+typedef struct {
+    __m512i codes; /* their magnitudes */
+    __mmask64 minus;
+} i8x64;
+
+typedef __m512i i8_scale64;
+
+I8_INLINE i8x64 i8x64_unsigned(i8x32 first, i8x32 last)
 {
-    __m512i x = _mm512_loadu_si512(acts + 64 * i);
-    if (signs) x = _mm512_mask_sub_epi8(x, (__mmask64)load_i64(signs + 8 * i), _mm512_setzero_si512(), x);
-    __m512i products = _mm512_maddubs_epi16(i8_two_halves(first, last), x);
-    __m512i scale = _mm512_shuffle_epi8(scales, _mm512_set1_epi16((short)(2 * i | (2 * i + 1) << 8)));
-    return _mm512_dpwssd_epi32(acc, products, scale);
+    return (i8x64){i8_two_halves(first, last), 0};
+}
+
+I8_INLINE i8x64 i8x64_signed(i8x32 first, i8x32 last)
+{
+    __m512i v = i8_two_halves(first, last);
+    return (i8x64){_mm512_abs_epi8(v), _mm512_movepi8_mask(v)};
+}
+
+I8_INLINE i8x64 i8x64_negative(i8x32 first, i8x32 last, const uint8_t *bits)
+{
+    return (i8x64){i8_two_halves(first, last), (__mmask64)load_i64(bits)};
+}
+
+I8_INLINE i8_scale64 i8_scale64_at(i8_scales64 scales, int i)
+{
+    return _mm512_shuffle_epi8(scales, _mm512_set1_epi16((short)(2 * i | (2 * i + 1) << 8)));
+}
+
+I8_INLINE i8_scale64 i8_scale64_two(const uint32_t *first, const uint32_t *last)
+{
+    return _mm512_mask_set1_epi32(_mm512_set1_epi32((int)*first), 0xff00, (int)*last);
+}
+
+I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x64 w, const int8_t *acts, i8_scale64 scale, bool has_signs)
+{
+    __m512i x = _mm512_loadu_si512(acts);
+    if (has_signs) x = _mm512_mask_sub_epi8(x, w.minus, _mm512_setzero_si512(), x);
+    return _mm512_dpwssd_epi32(acc, _mm512_maddubs_epi16(w.codes, x), scale);
 }
 
 #define i8_acc64_zero _mm512_setzero_si512
@@ -111,47 +128,58 @@ I8_INLINE __m512i i8_table(const int8_t *table, int max)
     return max > 127 ? _mm512_xor_si512(t, _mm512_set1_epi8((char)0x80)) : t;
 }
 
-I8_INLINE __m512i i8_sums_nibbles(__m512i bytes, __m512i acts, __m512i acts_high, const int8_t *table, int max)
+I8_INLINE void i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, size_t act_stride, size_t n,
+                                const int8_t *table, int max, i32x8 *all)
 {
-    const __m512i mask = _mm512_set1_epi8(15);
-    __m512i first = _mm512_and_si512(bytes, mask), last = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
-    if (table) {
-        first = _mm512_shuffle_epi8(i8_table(table, max), first);
-        last = _mm512_shuffle_epi8(i8_table(table, max), last);
+    const __m512i firsts = _mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0), mask = _mm512_set1_epi8(15);
+    __m512i w[2][2]; /* of even blocks and of odd ones the low and the high nibbles */
+    UNROLL(2)
+    for (size_t i = 0; i < 2; i++) {
+        __m512i bytes = i8_four_quarters(p + i * stride, 2 * stride);
+        w[i][0] = _mm512_and_si512(bytes, mask);
+        w[i][1] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+        if (!table) continue;
+        w[i][0] = _mm512_shuffle_epi8(i8_table(table, max), w[i][0]);
+        w[i][1] = _mm512_shuffle_epi8(i8_table(table, max), w[i][1]);
     }
-    return _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first, acts), last, acts_high);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++, acts += act_stride) {
+        __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)acts)), sums[2];
+        __m512i y = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(acts + 16)));
+        UNROLL(2)
+        for (size_t i = 0; i < 2; i++)
+            sums[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i][0], x), w[i][1], y);
+        /* each quarter: even, odd, even, odd, two sums of each; then all of each */
+        __m512i halves =
+            _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]), _mm512_unpackhi_epi32(sums[0], sums[1]));
+        halves = _mm512_add_epi32(halves, _mm512_shuffle_epi32(halves, 0x4e));
+        all[t] = _mm512_castsi512_si256(_mm512_permutexvar_epi64(firsts, halves));
+    }
 }
 
-I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table, int max)
-{
-    const __m512i firsts = _mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0);
-    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)acts));
-    __m512i y = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(acts + 16)));
-    __m512i even = i8_sums_nibbles(i8_four_quarters(p, 2 * stride), x, y, table, max);
-    __m512i odd = i8_sums_nibbles(i8_four_quarters(p + stride, 2 * stride), x, y, table, max);
-    /* each quarter: even, odd, even, odd, two sums of each; then all of each */
-    __m512i halves = _mm512_add_epi32(_mm512_unpacklo_epi32(even, odd), _mm512_unpackhi_epi32(even, odd));
-    __m512i sums = _mm512_add_epi32(halves, _mm512_shuffle_epi32(halves, 0x4e));
-    return _mm512_castsi512_si256(_mm512_permutexvar_epi64(firsts, sums));
-}
-
-I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
-                               int max)
+I8_INLINE void i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
+                              size_t act_stride, size_t n, int max, i32x8 *sums)
 {
     const __m512i quarters_02 = _mm512_set_epi64(0, 0, 0, 0, 5, 4, 1, 0);
-    __m512i x = _mm512_broadcast_i64x4(i8x32_load(acts)), part[4];
+    __m512i w[4];
     UNROLL(4)
     for (size_t i = 0; i < 4; i++) { /* blocks i (low half) and 4 + i */
-        __m512i w = i8_two_halves(codes(p + i * stride), codes(p + (4 + i) * stride));
-        if (max > 127) w = _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));
-        part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x);
+        w[i] = i8_two_halves(codes(p + i * stride), codes(p + (4 + i) * stride));
+        if (max > 127) w[i] = _mm512_xor_si512(w[i], _mm512_set1_epi8((char)0x80));
     }
-    /* quarters 0, 1: sums of blocks 0 ... 3 in two parts; 2, 3: of blocks 4 ... 7 */
-    __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
-    __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
-    __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-    all = _mm512_add_epi32(all, _mm512_shuffle_i64x2(all, all, 0xb1));
-    return _mm512_castsi512_si256(_mm512_permutexvar_epi64(quarters_02, all));
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++, acts += act_stride) {
+        __m512i x = _mm512_broadcast_i64x4(i8x32_load(acts)), part[4];
+        UNROLL(4)
+        for (size_t i = 0; i < 4; i++)
+            part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i], x);
+        /* quarters 0, 1: sums of blocks 0 ... 3 in two parts; 2, 3: of blocks 4 ... 7 */
+        __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
+        __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
+        __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        all = _mm512_add_epi32(all, _mm512_shuffle_i64x2(all, all, 0xb1));
+        sums[t] = _mm512_castsi512_si256(_mm512_permutexvar_epi64(quarters_02, all));
+    }
 }
 
 /* Of each two neighbours the sum, per 128 bits first of a, then of b. */
@@ -163,39 +191,45 @@ I8_INLINE __m512i i32_add_pairs(__m512i a, __m512i b)
 }
 
 I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *acts, const int16_t *sums,
-                              const int8_t *table, f32x8 t[2])
+                              size_t act_stride, size_t n, const int8_t *table, f32x8 (*both)[2])
 {
     const __m512i mask = _mm512_set1_epi8(15), map = i8_table(table, 24);
     const __m512i halves = _mm512_set_epi32(1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0);
     const __m512i order_x = _mm512_set_epi64(6, 4, 2, 0, 6, 4, 2, 0),
                   order_y = _mm512_set_epi64(7, 5, 3, 1, 7, 5, 3, 1);
-    __m512i q = _mm512_loadu_si512(acts);
-    __m512i x = _mm512_permutexvar_epi64(order_x, q), y = _mm512_permutexvar_epi64(order_y, q), part[4];
+    __m512i first[4], last[4];
     __m256i scales[2];
     UNROLL(4)
-    for (size_t i = 0; i < 4; i++) { /* blocks i (low half) and 4 + i; two sums of each sub-block */
+    for (size_t i = 0; i < 4; i++) { /* blocks i (low half) and 4 + i */
         __m512i v = i8_two_halves(i8x32_load(p + 4 + i * stride), i8x32_load(p + 4 + (4 + i) * stride));
-        __m512i first = _mm512_shuffle_epi8(map, _mm512_and_si512(v, mask));
-        __m512i last = _mm512_shuffle_epi8(map, _mm512_and_si512(_mm512_srli_epi16(v, 4), mask));
-        part[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first, x), last, y);
+        first[i] = _mm512_shuffle_epi8(map, _mm512_and_si512(v, mask));
+        last[i] = _mm512_shuffle_epi8(map, _mm512_and_si512(_mm512_srli_epi16(v, 4), mask));
     }
-    __m512 a = _mm512_castsi512_ps(i32_add_pairs(part[0], part[1]));
-    __m512 b = _mm512_castsi512_ps(i32_add_pairs(part[2], part[3]));
-    __m512i both = _mm512_permutexvar_epi32(halves, _mm512_castsi128_si512(_mm_loadl_epi64((const void *)sums)));
-    __m512i minus0 = _mm512_madd_epi16(both, _mm512_set1_epi32(-12 & 0xffff));
-    __m512i minus1 = _mm512_madd_epi16(both, _mm512_set1_epi32(-12 * 0x10000));
     i8_scales_nvfp4(p, stride, &scales[0], &scales[1]);
-    /* sub-blocks 0 | 2 | 0 | 2 and 1 | 3 | 1 | 3 of blocks 0 ... 3 and 4 ... 7 */
-    __m512i i0 = _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)), minus0);
-    __m512i i1 = _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)), minus1);
-    __m512 v = _mm512_mul_ps(_mm512_cvtph_ps(scales[0]), _mm512_cvtepi32_ps(i0));
-    v = _mm512_fmadd_ps(_mm512_cvtph_ps(scales[1]), _mm512_cvtepi32_ps(i1), v);
-    v = _mm512_mul_ps(_mm512_shuffle_f32x4(v, v, 0xd8), _mm512_set1_ps(128.0f));
-    t[0] = _mm512_castps512_ps256(v);
-    t[1] = _mm512_extractf32x8_ps(v, 1);
+    __m512 s0 = _mm512_cvtph_ps(scales[0]), s1 = _mm512_cvtph_ps(scales[1]);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++, acts += act_stride) {
+        const uint8_t *pairs = (const uint8_t *)sums + t * act_stride;
+        __m512i q = _mm512_loadu_si512(acts);
+        __m512i x = _mm512_permutexvar_epi64(order_x, q), y = _mm512_permutexvar_epi64(order_y, q), part[4];
+        UNROLL(4)
+        for (size_t i = 0; i < 4; i++) /* two sums of each sub-block */
+            part[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), first[i], x), last[i], y);
+        __m512 a = _mm512_castsi512_ps(i32_add_pairs(part[0], part[1]));
+        __m512 b = _mm512_castsi512_ps(i32_add_pairs(part[2], part[3]));
+        __m512i of_acts =
+            _mm512_permutexvar_epi32(halves, _mm512_castsi128_si512(_mm_loadl_epi64((const void *)pairs)));
+        __m512i minus0 = _mm512_madd_epi16(of_acts, _mm512_set1_epi32(-12 & 0xffff));
+        __m512i minus1 = _mm512_madd_epi16(of_acts, _mm512_set1_epi32(-12 * 0x10000));
+        /* sub-blocks 0 | 2 | 0 | 2 and 1 | 3 | 1 | 3 of blocks 0 ... 3 and 4 ... 7 */
+        __m512i i0 = _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)), minus0);
+        __m512i i1 = _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)), minus1);
+        __m512 v = _mm512_fmadd_ps(s1, _mm512_cvtepi32_ps(i1), _mm512_mul_ps(s0, _mm512_cvtepi32_ps(i0)));
+        v = _mm512_mul_ps(_mm512_shuffle_f32x4(v, v, 0xd8), _mm512_set1_ps(128.0f));
+        both[t][0] = _mm512_castps512_ps256(v);
+        both[t][1] = _mm512_extractf32x8_ps(v, 1);
+    }
 }
-
-enum { ROWS_TOGETHER = 4 }; /* in the loops of super-blocks (matmul_row.inc.h) */
 
 /* ---- tiles ------------------------------------------------------------------------------------- */
 

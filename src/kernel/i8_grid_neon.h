@@ -213,16 +213,46 @@ typedef i8_scales i8_scales64;
 
 #define i8_scales64_from i8_scales_from
 
-I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x32 first, i8x32 last, const int8_t *acts, const uint8_t *signs,
-                            i8_scales64 scales, int i)
+/* Negative codes are that here. */
+typedef struct {
+    i8x32 first, last;
+} i8x64;
+
+typedef struct {
+    int16_t scale[4];
+} i8_scale64;
+
+I8_INLINE i8x64 i8x64_signed(i8x32 first, i8x32 last)
 {
-    i8x32 x = i8x32_load(acts + 64 * i), y = i8x32_load(acts + 64 * i + 32);
-    if (signs) {
-        x = i8x32_negate(x, load_u32(signs + 8 * i));
-        y = i8x32_negate(y, load_u32(signs + 8 * i + 4));
-    }
-    acc = i8_dot_scaled_u(acc, first, x, scales, 2 * i);
-    return i8_dot_scaled_u(acc, last, y, scales, 2 * i + 1);
+    return (i8x64){first, last};
+}
+
+#define i8x64_unsigned i8x64_signed
+
+I8_INLINE i8x64 i8x64_negative(i8x32 first, i8x32 last, const uint8_t *bits)
+{
+    return (i8x64){i8x32_negate(first, load_u32(bits)), i8x32_negate(last, load_u32(bits + 4))};
+}
+
+I8_INLINE i8_scale64 i8_scale64_at(i8_scales64 scales, int i)
+{
+    const int16_t *s = scales.scale + 4 * i;
+    return (i8_scale64){{s[0], s[1], s[2], s[3]}};
+}
+
+I8_INLINE i8_scale64 i8_scale64_two(const uint32_t *first, const uint32_t *last)
+{
+    int16_t a = (int16_t)*first, b = (int16_t)*last;
+    return (i8_scale64){{a, a, b, b}};
+}
+
+I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x64 w, const int8_t *acts, i8_scale64 scale, bool has_signs)
+{
+    i32x8 a = i8_dot_s(w.first, i8x32_load(acts)), b = i8_dot_s(w.last, i8x32_load(acts + 32));
+    (void)has_signs;
+    acc.lo = vmlaq_n_s32(vmlaq_n_s32(acc.lo, a.lo, scale.scale[0]), b.lo, scale.scale[2]);
+    acc.hi = vmlaq_n_s32(vmlaq_n_s32(acc.hi, a.hi, scale.scale[1]), b.hi, scale.scale[3]);
+    return acc;
 }
 
 #define i8_acc64_zero i32x8_zero

@@ -21,8 +21,6 @@
  *   i16x16_from_last    of the last 16 bytes
  *   i16x16_affine       v * factor + add, factor 1 or 2
  *   i16x16_negate       lanes whose bits in the mask are set
- *   i8_dot64            acc + products of 64 codes 0..127 (i8_avx2.h, i8_avx512.h), scaled, with the i-th 64
- *                       activations, negative where `signs` says so (NULL: nowhere); i8_acc64, i8_scales64_from
  *   i8_small_add, sums  products of codes 0..3 with activations, at most eight added to zero; then an i32x8
  *   f32x8_from_halves   of eight binary16
  */

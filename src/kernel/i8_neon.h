@@ -15,6 +15,10 @@
 
 enum { I8_OFFSET_S = 0 };
 
+/* In matmul_row.inc.h, not measured yet: tokens that share unpacked rows; tokens up to which that is quicker than a tile. */
+#define TOKENS_AT_ONCE 4
+enum { FEW_TOKENS = 6, FEW_TOKENS_S256 = 4 };
+
 typedef struct {
     int8x16_t lo, hi;
 } i8x32;
@@ -204,34 +208,34 @@ I8_INLINE i32x8 i8_dot_s(i8x32 codes, i8x32 acts)
 
 #define i8_dot_u i8_dot_s
 
-I8_INLINE i32x8 i8_dot_scaled_s(i32x8 acc, i8x32 codes, i8x32 acts, i8_scales scales, int j)
-{
-    i32x8 dot = i8_dot_s(codes, acts);
-    return (i32x8){vmlaq_n_s32(acc.lo, dot.lo, scales.scale[2 * j]),
-                   vmlaq_n_s32(acc.hi, dot.hi, scales.scale[2 * j + 1])};
-}
+/* Minimums of block b, in order, for i8_times_mins_k4. */
+typedef struct {
+    uint8_t min[8][8];
+} i8_mins_k4;
 
-#define i8_dot_scaled_u i8_dot_scaled_s
-
-I8_INLINE i32x8 i8_dot_times_u(i32x8 acc, i8x32 codes, i8x32 acts, const uint32_t *scale)
+I8_INLINE i8_mins_k4 i8_scales_k4(const uint8_t *p, size_t stride, uint32_t scales[8][8])
 {
-    i32x8 dot = i8_dot_s(codes, acts);
-    return (i32x8){vmlaq_n_s32(acc.lo, dot.lo, (int32_t)*scale), vmlaq_n_s32(acc.hi, dot.hi, (int32_t)*scale)};
-}
-
-I8_INLINE i32x8 i8_scales_k4(const uint8_t *p, size_t stride, const int16_t sums[16], uint32_t scales[8][8])
-{
-    int32_t total[8];
+    i8_mins_k4 mins;
     for (size_t b = 0; b < 8; b++) {
         const uint8_t *packed = p + b * stride + 4;
-        total[b] = 0;
         for (int j = 0; j < 4; j++) {
             int low = packed[j], middle = packed[4 + j], high = packed[8 + j];
             scales[j][b] = (uint32_t)(low & 63);
             scales[4 + j][b] = (uint32_t)((high & 15) | low >> 6 << 4);
-            total[b] += (middle & 63) * (sums[2 * j] + sums[2 * j + 1]);
-            total[b] += (high >> 4 | middle >> 6 << 4) * (sums[8 + 2 * j] + sums[9 + 2 * j]);
+            mins.min[b][j] = (uint8_t)(middle & 63);
+            mins.min[b][4 + j] = (uint8_t)(high >> 4 | middle >> 6 << 4);
         }
+    }
+    return mins;
+}
+
+I8_INLINE i32x8 i8_times_mins_k4(i8_mins_k4 mins, const int16_t sums[16])
+{
+    int32_t total[8];
+    int16x8_t both = vpaddq_s16(vld1q_s16(sums), vld1q_s16(sums + 8));
+    for (size_t b = 0; b < 8; b++) {
+        int16x8_t min = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(mins.min[b])));
+        total[b] = vaddvq_s32(vmlal_high_s16(vmull_s16(vget_low_s16(min), vget_low_s16(both)), min, both));
     }
     return i32x8_load(total);
 }
@@ -362,55 +366,75 @@ I8_INLINE int i8_codes(const float *x, float factor, int8_t *q)
     return vaddvq_s16(vaddq_s16(a, b));
 }
 
-I8_INLINE i32x8 i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, const int8_t *table, int max)
+I8_INLINE void i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *acts, size_t act_stride, size_t n,
+                                const int8_t *table, int max, i32x8 *sums)
 {
-    i8x32 x = i8x32_load(acts);
+    i8x32 w[8];
     i32x8 part[8];
     (void)max;
     UNROLL(8)
     for (size_t b = 0; b < 8; b++) {
-        i8x32 w = i8x32_nibbles(p + b * stride);
-        part[b] = i8_dot_s(table ? i8x32_lookup(w, table) : w, x);
+        w[b] = i8x32_nibbles(p + b * stride);
+        if (table) w[b] = i8x32_lookup(w[b], table);
     }
-    return i32x8_sums8(part);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++) {
+        i8x32 x = i8x32_load(acts + t * act_stride);
+        UNROLL(8)
+        for (size_t b = 0; b < 8; b++)
+            part[b] = i8_dot_s(w[b], x);
+        sums[t] = i32x8_sums8(part);
+    }
 }
 
-I8_INLINE i32x8 i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
-                               int max)
+I8_INLINE void i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p, size_t stride, const int8_t *acts,
+                              size_t act_stride, size_t n, int max, i32x8 *sums)
 {
-    i8x32 x = i8x32_load(acts);
+    i8x32 w[8];
     i32x8 part[8];
     (void)max;
     UNROLL(8)
     for (size_t b = 0; b < 8; b++)
-        part[b] = i8_dot_s(codes(p + b * stride), x);
-    return i32x8_sums8(part);
+        w[b] = codes(p + b * stride);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++) {
+        i8x32 x = i8x32_load(acts + t * act_stride);
+        UNROLL(8)
+        for (size_t b = 0; b < 8; b++)
+            part[b] = i8_dot_s(w[b], x);
+        sums[t] = i32x8_sums8(part);
+    }
 }
 
 I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *acts, const int16_t *sums,
-                              const int8_t *table, f32x8 t[2])
+                              size_t act_stride, size_t n, const int8_t *table, f32x8 (*both)[2])
 {
     for (size_t half = 0; half < 2; half++) {
-        i8x32 x = i8x32_load(acts + 32 * half);
-        i32x8 part[8], first, last;
+        i8x32 w[8];
         uint16_t pairs[8];
         f32x8 s0, s1;
         UNROLL(8)
         for (size_t b = 0; b < 8; b++) {
             const uint8_t *block = p + b * stride;
-            i8x32 codes = i8x32_lookup(i8x32_nibbles8(block + 4 + 16 * half), table);
-            part[b] = i8_dot_s(codes, x);
+            w[b] = i8x32_lookup(i8x32_nibbles8(block + 4 + 16 * half), table);
             pairs[b] = load_u16(block + 2 * half);
         }
-        i32x8_half_sums8(part, &first, &last);
-        first = i32x8_add(first, i32x8_set1(-12 * sums[2 * half]));
-        last = i32x8_add(last, i32x8_set1(-12 * sums[2 * half + 1]));
         f32x8_ue4m3_half_pairs(pairs, &s0, &s1);
-        t[half] = f32x8_fma(s1, f32x8_from_i32(last), f32x8_mul(s0, f32x8_from_i32(first)));
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++) {
+            const int16_t *of_acts = (const int16_t *)(const void *)((const uint8_t *)sums + t * act_stride) + 2 * half;
+            i8x32 x = i8x32_load(acts + t * act_stride + 32 * half);
+            i32x8 part[8], first, last;
+            UNROLL(8)
+            for (size_t b = 0; b < 8; b++)
+                part[b] = i8_dot_s(w[b], x);
+            i32x8_half_sums8(part, &first, &last);
+            first = i32x8_add(first, i32x8_set1(-12 * of_acts[0]));
+            last = i32x8_add(last, i32x8_set1(-12 * of_acts[1]));
+            both[t][half] = f32x8_fma(s1, f32x8_from_i32(last), f32x8_mul(s0, f32x8_from_i32(first)));
+        }
     }
 }
-
-enum { ROWS_TOGETHER = 4 }; /* in the loops of super-blocks (matmul_row.inc.h) */
 
 #endif
 #endif

@@ -13,18 +13,20 @@
  *     sums8         lane b is the sum of p[b]
  *     load, add     lane by lane
  *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_bytes, from_u8_doubled
- *   i8_scales   the same, arranged for i8_dot_scaled
  *   i8_dot_u, i8_dot_s      codes (u: 0..127, s: signed) times activations; s gives the products of code + I8_OFFSET_S,
  *                           which the caller corrects
- *   i8_dot_scaled_u, _s     acc + scales[2j] * (first 16 products) + scales[2j+1] * (last 16), no offset
  *   i8_group_nibbles        lane b: the sum over block b of 8, `stride` bytes apart, of 32 nibbles each (table: what they
- *                           stand for); the blocks meet the same activations; max: the largest code, over 127: signed
+ *                           stand for), for each of n tokens, whose activations are `act_stride` bytes apart; max: the
+ *                           largest code, over 127: signed
  *   i8_group_codes          the same for codes(p + b * stride)
  *   i8_group_nvfp4          t of kernel.h for the first 32 elements of such 8 blocks of NVFP4, and for the last
+ *   i8x64       64 codes: unsigned, signed, or negative (where bits are set); i8_scale64: the scales of their four
+ *               sub-blocks, from i8_scales64 (at) or of 32 codes each (two)
+ *   i8_dot64    i8_acc64 + scales * products of 64 activations, with the signs or not; codes of 0..127 without them
  *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
  *   i8_scales_k4            of 8 blocks, `stride` bytes apart, of six-bit scales and minimums (Q4_K, Q5_K): scales[j][b]
- *                           is that of 32 elements, as i8_dot_times wants it; returns the sum of minimums times sums
- *   i8_dot_times_u          acc + *scale * products
+ *                           is that of 32 elements, as i8_scale64_two wants it; returns the minimums
+ *   i8_times_mins_k4        the sum of these times sums
  *   i8_times_sums           factor * (sums[0] + sums[1]) in each lane
  *   f32x8       from_i32, from_bits, store_bits, transpose, gather_f16 (_pairs), ue4m3_half_pairs, gather_e8m0_half
  */
@@ -170,20 +172,32 @@ I8_INLINE __m256i i8_byte_twice(__m256i words, int j)
     return _mm256_shuffle_epi8(words, _mm256_or_si256(_mm256_add_epi8(firsts, _mm256_set1_epi8((char)j)), upper));
 }
 
-I8_INLINE i32x8 i8_scales_k4(const uint8_t *p, size_t stride, const int16_t sums[16], uint32_t scales[8][8])
+/* Minimums 0 ... 3 and 4 ... 7, a byte each. */
+typedef struct {
+    __m256i min[2];
+} i8_mins_k4;
+
+I8_INLINE i8_mins_k4 i8_scales_k4(const uint8_t *p, size_t stride, uint32_t scales[8][8])
 {
     const __m256i six = _mm256_set1_epi8(0x3f), four = _mm256_set1_epi8(0x0f), two = _mm256_set1_epi8(0x30);
-    const __m256i even = _mm256_set1_epi16(0xff);
     __m256i a = i8_gather_u32(p + 4, stride), b = i8_gather_u32(p + 8, stride), c = i8_gather_u32(p + 12, stride);
-    __m256i scale[2], min[2], sum = _mm256_madd_epi16(_mm256_loadu_si256((const void *)sums), _mm256_set1_epi16(1));
+    i8_mins_k4 mins;
+    __m256i scale[2];
     scale[0] = _mm256_and_si256(a, six);
     scale[1] = _mm256_or_si256(_mm256_and_si256(c, four), _mm256_and_si256(_mm256_srli_epi16(a, 2), two));
-    min[0] = _mm256_and_si256(b, six);
-    min[1] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(c, 4), four),
-                             _mm256_and_si256(_mm256_srli_epi16(b, 2), two));
+    mins.min[0] = _mm256_and_si256(b, six);
+    mins.min[1] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(c, 4), four),
+                                  _mm256_and_si256(_mm256_srli_epi16(b, 2), two));
     UNROLL(8)
     for (int j = 0; j < 8; j++)
         _mm256_storeu_si256((void *)scales[j], i8_byte_twice(scale[j / 4], j % 4));
+    return mins;
+}
+
+I8_INLINE i32x8 i8_times_mins_k4(i8_mins_k4 mins, const int16_t sums[16])
+{
+    const __m256i even = _mm256_set1_epi16(0xff);
+    __m256i sum = _mm256_madd_epi16(_mm256_loadu_si256((const void *)sums), _mm256_set1_epi16(1));
     /* words 0, 1, 4, 5: pairs of sums 0 and 2, 1 and 3, 4 and 6, 5 and 7, to meet such pairs of minimums */
     sum = _mm256_blend_epi16(sum, _mm256_slli_epi32(_mm256_shuffle_epi32(sum, 0x0e), 16), 0xaa);
     __m256i total = _mm256_setzero_si256();
@@ -191,8 +205,8 @@ I8_INLINE i32x8 i8_scales_k4(const uint8_t *p, size_t stride, const int16_t sums
     for (int i = 0; i < 2; i++) {
         __m256i first = _mm256_permutevar8x32_epi32(sum, _mm256_set1_epi32(4 * i));
         __m256i second = _mm256_permutevar8x32_epi32(sum, _mm256_set1_epi32(4 * i + 1));
-        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_and_si256(min[i], even), first));
-        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_srli_epi16(min[i], 8), second));
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_and_si256(mins.min[i], even), first));
+        total = _mm256_add_epi32(total, _mm256_madd_epi16(_mm256_srli_epi16(mins.min[i], 8), second));
     }
     return total;
 }

@@ -17,36 +17,18 @@
 
 #include "kernel/matmul_float.inc.h"
 
-/* Up to so many tokens it is quicker to go through eight rows again for each, which are in the first-level cache by
- * then, than to unpack a tile. Measured: even at 3 tokens for super-blocks, at 6 for the others. */
+/* Up to so many tokens it is quicker to take dot products with rows in the first-level cache than to unpack a tile. */
 static size_t few_tokens(enum format format)
 {
-    return unpack_table[format].class == UNPACK_S256 ? 3 : 6;
-}
-
-static void matmul_few(const struct kernel_matmul *job, size_t row_begin, size_t row_end)
-{
-    struct kernel_matmul one = *job;
-    one.n_tokens = 1;
-    for (size_t row = row_begin; row < row_end;) {
-        size_t n = row_end - row < 2 * ROWS_AT_ONCE ? row_end - row : ROWS_AT_ONCE;
-        for (size_t t = 0; t < job->n_tokens; t++) {
-            one.acts = (const uint8_t *)job->acts + t * job->act_stride_bytes;
-            one.out = job->out + t * job->out_stride;
-            matmul_rows(&one, row, row + n);
-        }
-        row += n;
-    }
+    return unpack_table[format].class == UNPACK_S256 ? FEW_TOKENS_S256 : FEW_TOKENS;
 }
 
 static void matmul(const struct kernel_matmul *job, size_t row_begin, size_t row_end, void *scratch)
 {
     if (unpack_table[job->format].class == UNPACK_FLOAT)
         matmul_floats(job, row_begin, row_end, scratch);
-    else if (job->n_tokens == 1 && row_end - row_begin >= ROWS_AT_ONCE)
-        matmul_rows(job, row_begin, row_end);
     else if (job->n_tokens <= few_tokens(job->format) && row_end - row_begin >= ROWS_AT_ONCE)
-        matmul_few(job, row_begin, row_end);
+        matmul_rows(job, row_begin, row_end);
     else
         matmul_tiles(job, row_begin, row_end, scratch);
 }

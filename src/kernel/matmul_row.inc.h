@@ -1,76 +1,136 @@
-/* matmul_row.inc.h - products of block formats for one token: the weights are read once, from memory.
+/* matmul_row.inc.h - products of block formats for one token or a few: the weights are read once, from memory.
  *
  * Eight rows at once: a lane is a row, so the chain of sums in kernel.h is simply the order of the instructions. One
- * step takes a block of each of the eight rows (a group) and meanwhile asks for as many bytes of the next eight rows,
- * in the order in which they lie: so memory sees a single stream, and the eight rows at work are in the cache.
+ * step takes a block of each of the eight rows (a group), unpacks it in registers for up to TOKENS_AT_ONCE tokens, and
+ * meanwhile asks for as many bytes of the next eight rows, in the order in which they lie: so memory sees a single
+ * stream, and the eight rows at work are in the cache, where more tokens find them again.
  */
 
 enum { ROWS_AT_ONCE = 8 };
 
-/* A block of each of eight rows, and the activations that it meets. */
+/* A block of each of eight rows, and the activations of some tokens that it meets. */
 struct group {
     const uint8_t *p; /* the first row's block; */
     size_t stride;    /* the next row's is this many bytes further */
     int part;         /* of blocks of more than 32 elements: which 32 of them; -1: all in turn */
-    const int8_t *q;  /* codes, scales and sums as in struct act_row */
+    const int8_t *q;  /* the first token's codes, scales and sums as in struct act_row; */
     const float *d, *s;
     const int16_t *sums;
+    size_t act_stride; /* the next token's are this many bytes further */
 };
 
-/* The chain goes on from acc. */
-typedef f32x8 group_fn(const struct group *g, f32x8 acc);
+/* The chains of n tokens go on from acc; n is a constant. */
+typedef void group_fn(const struct group *g, size_t n, f32x8 *acc);
 
-/* What a residual adds: 32 elements of a block that was just read. */
-I8_INLINE f32x8 rows_residual(const struct kernel_matmul *job, const uint8_t *rows, const struct act_residual *r,
-                              size_t block_elements, size_t block_bytes, group_fn *group, f32x8 acc)
+/* The same with token t as the first. */
+I8_INLINE struct group group_token(const struct group *g, size_t t)
 {
-    size_t per_block = block_elements / 32;
-    struct group g = {
-        .p = rows + r->block / per_block * block_bytes,
-        .stride = job->row_bytes,
-        .part = (int)(r->block % per_block),
-        .q = r->q,
-        .d = &r->d,
-        .s = &r->s,
-        .sums = r->sums,
-    };
-    return group(&g, acc);
+    size_t skip = t * g->act_stride;
+    struct group of = *g;
+    of.q += skip;
+    of.d = (const float *)(const void *)((const uint8_t *)g->d + skip);
+    if (g->s) of.s = (const float *)(const void *)((const uint8_t *)g->s + skip);
+    of.sums = (const int16_t *)(const void *)((const uint8_t *)g->sums + skip);
+    return of;
 }
 
-/* Eight rows; `group` is inlined. */
-I8_INLINE f32x8 rows_eight(const struct kernel_matmul *job, const uint8_t *rows, const struct act_row *a, bool super,
-                           size_t block_elements, size_t block_bytes, group_fn *group)
+/* A format's products; compiled once for each number of tokens. */
+struct rows_format {
+    bool super;
+    size_t block_elements, block_bytes;
+    group_fn *group;
+    f32x8 (*residual)(const struct group *g, f32x8 acc); /* group with one token, not inlined */
+};
+
+/* Rows [row, row + ROWS_AT_ONCE), and tokens from `token` on. */
+struct rows_place {
+    const struct kernel_matmul *job;
+    size_t row, token;
+    struct act_row acts; /* of the first token */
+};
+
+/* What residuals of the token t add that are left and lie before element `end`: of blocks that were just read. */
+I8_INLINE f32x8 rows_residuals(const struct rows_place *place, const struct rows_format *format, size_t t, size_t end,
+                               size_t *n_done, f32x8 acc)
 {
-    const uint8_t *p = rows, *ahead = rows + ROWS_AT_ONCE * job->row_bytes;
-    const struct act_residual *residual = a->residuals;
-    f32x8 acc = f32x8_zero();
-    for (size_t at = 0; at < job->k;) {
-        size_t end = job->k - at < UNPACK_PIECE ? job->k : at + UNPACK_PIECE;
-        for (; at < end; at += block_elements, p += block_bytes, ahead += ROWS_AT_ONCE * block_bytes) {
-            size_t b = at / (super ? 256 : 32);
-            struct group g = {p, job->row_bytes, -1, a->q + at, a->d + b, super ? NULL : a->s + b, a->sums + at / 16};
-            for (size_t i = 0; i < ROWS_AT_ONCE * block_bytes; i += 64)
-                __builtin_prefetch(ahead + i);
-            acc = group(&g, acc);
-        }
-        for (; !super && residual < a->residuals + ACT_RESIDUALS && residual->block < end / 32; residual++)
-            acc = rows_residual(job, rows, residual, block_elements, block_bytes, group, acc);
+    const struct kernel_matmul *job = place->job;
+    const uint8_t *rows = (const uint8_t *)job->weights + place->row * job->row_bytes;
+    const void *all = (const uint8_t *)place->acts.residuals + t * job->act_stride_bytes;
+    size_t per_block = format->block_elements / 32;
+    for (const struct act_residual *r = all; *n_done < ACT_RESIDUALS && r[*n_done].block < end / 32; ++*n_done) {
+        struct act_residual const *next = &r[*n_done];
+        struct group g = {
+            .p = rows + next->block / per_block * format->block_bytes,
+            .stride = job->row_bytes,
+            .part = (int)(next->block % per_block),
+            .q = next->q,
+            .d = &next->d,
+            .s = &next->s,
+            .sums = next->sums,
+        };
+        acc = format->residual(&g, acc);
     }
     return acc;
 }
 
-/* At least eight rows. */
-I8_INLINE void rows_run(const struct kernel_matmul *job, size_t row, size_t row_end, bool super, size_t block_elements,
-                        size_t block_bytes, group_fn *group)
+/* Eight rows times n tokens. */
+I8_INLINE void rows_eight(const struct rows_place *place, const struct rows_format *format, size_t n)
 {
-    struct act_row a = act_row_at(super ? ACT_Q8_256 : ACT_Q8_32, job->k, job->acts);
+    const struct kernel_matmul *job = place->job;
+    const struct act_row *a = &place->acts;
+    const uint8_t *p = (const uint8_t *)job->weights + place->row * job->row_bytes;
+    const uint8_t *ahead = p + ROWS_AT_ONCE * job->row_bytes;
+    size_t n_residuals[TOKENS_AT_ONCE] = {0};
+    f32x8 total[TOKENS_AT_ONCE], acc[TOKENS_AT_ONCE];
+    for (size_t t = 0; t < n; t++)
+        total[t] = f32x8_zero();
+    for (size_t at = 0; at < job->k;) {
+        size_t end = job->k - at < UNPACK_PIECE ? job->k : at + UNPACK_PIECE;
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++)
+            acc[t] = total[t];
+        for (; at < end; at += format->block_elements, p += format->block_bytes) {
+            size_t b = at / (format->super ? 256 : 32);
+            const float *s = format->super ? NULL : a->s + b;
+            struct group g = {p, job->row_bytes, -1, a->q + at, a->d + b, s, a->sums + at / 16, job->act_stride_bytes};
+            for (size_t i = 0; i < ROWS_AT_ONCE * format->block_bytes; i += 64)
+                __builtin_prefetch(ahead + i);
+            ahead += ROWS_AT_ONCE * format->block_bytes;
+            format->group(&g, n, acc);
+        }
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++)
+            total[t] = acc[t];
+        for (size_t t = 0; !format->super && t < n; t++)
+            total[t] = rows_residuals(place, format, t, end, &n_residuals[t], total[t]);
+    }
+    for (size_t t = 0; t < n; t++) {
+        f32x8 y = total[t];
+        if (job->scale != 1.0f) y = f32x8_mul(y, f32x8_set1(job->scale));
+        if (job->bias) y = f32x8_add(y, f32x8_load(job->bias + place->row));
+        f32x8_store(job->out + (place->token + t) * job->out_stride + place->row, y);
+    }
+}
+
+/* At least eight rows; tokens in shares as equal as possible. */
+I8_INLINE void rows_run(const struct kernel_matmul *job, size_t row, size_t row_end, const struct rows_format *format)
+{
     for (; row < row_end; row += ROWS_AT_ONCE) {
-        if (row_end - row < ROWS_AT_ONCE) row = row_end - ROWS_AT_ONCE; /* some of them a second time */
-        const uint8_t *rows = (const uint8_t *)job->weights + row * job->row_bytes;
-        f32x8 acc = rows_eight(job, rows, &a, super, block_elements, block_bytes, group);
-        if (job->scale != 1.0f) acc = f32x8_mul(acc, f32x8_set1(job->scale));
-        if (job->bias) acc = f32x8_add(acc, f32x8_load(job->bias + row));
-        f32x8_store(job->out + row, acc);
+        struct rows_place place = {.job = job, .row = row};
+        if (row_end - row < ROWS_AT_ONCE) place.row = row_end - ROWS_AT_ONCE; /* some of them a second time */
+        for (size_t left = job->n_tokens, n; left; left -= n, place.token += n) {
+            const uint8_t *acts = (const uint8_t *)job->acts + place.token * job->act_stride_bytes;
+            place.acts = act_row_at(format->super ? ACT_Q8_256 : ACT_Q8_32, job->k, acts);
+            n = left / ((left + TOKENS_AT_ONCE - 1) / TOKENS_AT_ONCE);
+            if (n == 1)
+                rows_eight(&place, format, 1);
+            else if (n == 2)
+                rows_eight(&place, format, 2);
+            else if (n == 3)
+                rows_eight(&place, format, 3);
+            else
+                rows_eight(&place, format, 4);
+        }
     }
 }
 
@@ -82,179 +142,238 @@ I8_INLINE f32x8 group_sums(const struct group *g, i32x8 sums, int offset)
     return f32x8_from_i32(offset ? i32x8_add(sums, i8_times_sums(g->sums, -offset)) : sums);
 }
 
-I8_INLINE f32x8 group_add(const struct group *g, i32x8 sums, int offset, f32x8 d, f32x8 acc)
+I8_INLINE void group_add(const struct group *g, size_t n, const i32x8 *sums, int offset, f32x8 d, f32x8 *acc)
 {
-    return f32x8_fma(f32x8_mul(d, f32x8_set1(*g->d)), group_sums(g, sums, offset), acc);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++) {
+        struct group of = group_token(g, t);
+        acc[t] = f32x8_fma(f32x8_mul(d, f32x8_set1(*of.d)), group_sums(&of, sums[t], offset), acc[t]);
+    }
 }
 
 /* With the scales and minimums at the head of each block. */
-I8_INLINE f32x8 group_add_mins(const struct group *g, i32x8 sums, f32x8 acc)
+I8_INLINE void group_add_mins(const struct group *g, size_t n, const i32x8 *sums, f32x8 *acc)
 {
     f32x8 d, m;
     f32x8_gather_f16_pairs(g->p, g->stride, &d, &m);
-    return f32x8_fma(m, f32x8_set1(*g->s), group_add(g, sums, 0, d, acc));
+    group_add(g, n, sums, 0, d, acc);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++)
+        acc[t] = f32x8_fma(m, f32x8_set1(*group_token(g, t).s), acc[t]);
 }
 
-I8_INLINE f32x8 group_q4_0(const struct group *g, f32x8 acc)
+I8_INLINE void group_q4_0(const struct group *g, size_t n, f32x8 *acc)
 {
-    i32x8 sums = i8_group_nibbles(g->p + 2, g->stride, g->q, NULL, 15);
-    return group_add(g, sums, 8, f32x8_gather_f16(g->p, g->stride), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_nibbles(g->p + 2, g->stride, g->q, g->act_stride, n, NULL, 15, sums);
+    group_add(g, n, sums, 8, f32x8_gather_f16(g->p, g->stride), acc);
 }
 
-I8_INLINE f32x8 group_q4_1(const struct group *g, f32x8 acc)
+I8_INLINE void group_q4_1(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_add_mins(g, i8_group_nibbles(g->p + 4, g->stride, g->q, NULL, 15), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_nibbles(g->p + 4, g->stride, g->q, g->act_stride, n, NULL, 15, sums);
+    group_add_mins(g, n, sums, acc);
 }
 
-I8_INLINE f32x8 group_q5_0(const struct group *g, f32x8 acc)
+I8_INLINE void group_q5_0(const struct group *g, size_t n, f32x8 *acc)
 {
-    i32x8 sums = i8_group_codes(codes_q5_0, g->p, g->stride, g->q, 31);
-    return group_add(g, sums, 16, f32x8_gather_f16(g->p, g->stride), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_codes(codes_q5_0, g->p, g->stride, g->q, g->act_stride, n, 31, sums);
+    group_add(g, n, sums, 16, f32x8_gather_f16(g->p, g->stride), acc);
 }
 
-I8_INLINE f32x8 group_q5_1(const struct group *g, f32x8 acc)
+I8_INLINE void group_q5_1(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_add_mins(g, i8_group_codes(codes_q5_1, g->p, g->stride, g->q, 31), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_codes(codes_q5_1, g->p, g->stride, g->q, g->act_stride, n, 31, sums);
+    group_add_mins(g, n, sums, acc);
 }
 
-I8_INLINE f32x8 group_q8_0(const struct group *g, f32x8 acc)
+I8_INLINE void group_q8_0(const struct group *g, size_t n, f32x8 *acc)
 {
-    i32x8 sums = i8_group_codes(codes_q8_0, g->p, g->stride, g->q, 255);
-    return group_add(g, sums, I8_OFFSET_S, f32x8_gather_f16(g->p, g->stride), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_codes(codes_q8_0, g->p, g->stride, g->q, g->act_stride, n, 255, sums);
+    group_add(g, n, sums, I8_OFFSET_S, f32x8_gather_f16(g->p, g->stride), acc);
 }
 
-I8_INLINE f32x8 group_iq4_nl(const struct group *g, f32x8 acc)
+I8_INLINE void group_iq4_nl(const struct group *g, size_t n, f32x8 *acc)
 {
-    i32x8 sums = i8_group_nibbles(g->p + 2, g->stride, g->q, smallfloat_iq4_nl, 255);
-    return group_add(g, sums, I8_OFFSET_S, f32x8_gather_f16(g->p, g->stride), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_nibbles(g->p + 2, g->stride, g->q, g->act_stride, n, smallfloat_iq4_nl, 255, sums);
+    group_add(g, n, sums, I8_OFFSET_S, f32x8_gather_f16(g->p, g->stride), acc);
 }
 
-I8_INLINE f32x8 group_mxfp4(const struct group *g, f32x8 acc)
+I8_INLINE void group_mxfp4(const struct group *g, size_t n, f32x8 *acc)
 {
-    i32x8 sums = i8_group_nibbles(g->p + 1, g->stride, g->q, e2m1_x2_up, 24);
-    return group_add(g, sums, 12, f32x8_gather_e8m0_half(g->p, g->stride), acc);
+    i32x8 sums[TOKENS_AT_ONCE];
+    i8_group_nibbles(g->p + 1, g->stride, g->q, g->act_stride, n, e2m1_x2_up, 24, sums);
+    group_add(g, n, sums, 12, f32x8_gather_e8m0_half(g->p, g->stride), acc);
 }
 
 /* t of kernel.h times the activation's scale. A residual meets both halves of the block, and one of them counts. */
-I8_INLINE f32x8 group_nvfp4(const struct group *g, f32x8 acc)
+I8_INLINE void group_nvfp4(const struct group *g, size_t n, f32x8 *acc)
 {
-    f32x8 t[2];
+    f32x8 both[TOKENS_AT_ONCE][2];
     if (g->part < 0) {
-        i8_group_nvfp4(g->p, g->stride, g->q, g->sums, e2m1_x2_up, t);
-        acc = f32x8_fma(t[0], f32x8_set1(g->d[0]), acc);
-        return f32x8_fma(t[1], f32x8_set1(g->d[1]), acc);
+        i8_group_nvfp4(g->p, g->stride, g->q, g->sums, g->act_stride, n, e2m1_x2_up, both);
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++) {
+            const float *d = group_token(g, t).d;
+            acc[t] = f32x8_fma(both[t][0], f32x8_set1(d[0]), acc[t]);
+            acc[t] = f32x8_fma(both[t][1], f32x8_set1(d[1]), acc[t]);
+        }
+        return;
     }
     int8_t q[64];
     int16_t sums[4] = {g->sums[0], g->sums[1], g->sums[0], g->sums[1]};
     memcpy(q, g->q, 32);
     memcpy(q + 32, g->q, 32);
-    i8_group_nvfp4(g->p, g->stride, q, sums, e2m1_x2_up, t);
-    return f32x8_fma(t[g->part], f32x8_set1(*g->d), acc);
+    i8_group_nvfp4(g->p, g->stride, q, sums, 0, 1, e2m1_x2_up, both);
+    *acc = f32x8_fma(both[0][g->part], f32x8_set1(*g->d), *acc);
 }
 
 /* ---- super-blocks ------------------------------------------------------------------------------ */
 
-/* The sum of one super-block, still spread over lanes. */
-I8_INLINE i32x8 super_sum(const uint8_t *p, i8x32 (*codes)(const uint8_t *, int), i16x16 scales, const int8_t *q,
-                          const int16_t *sums, bool is_signed, int offset)
+/* Each token's sums of the eight rows, still spread over lanes. */
+struct super_sums {
+    i32x8 part[TOKENS_AT_ONCE][ROWS_AT_ONCE];
+};
+
+/* acc += d * d_act * sums */
+I8_INLINE void super_add(const struct group *g, size_t n, const struct super_sums *sums, f32x8 d, f32x8 *acc)
 {
-    i8_scales pairs = i8_scales_from(scales);
-    i32x8 sum = offset ? i8_scaled_sums(i32x8_zero(), scales, sums, -offset) : i32x8_zero();
-    UNROLL(8)
-    for (int j = 0; j < 8; j++) {
-        i8x32 w = codes(p, j), x = i8x32_load(q + 32 * j);
-        sum = is_signed ? i8_dot_scaled_s(sum, w, x, pairs, j) : i8_dot_scaled_u(sum, w, x, pairs, j);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++) {
+        f32x8 scale = f32x8_mul(d, f32x8_set1(*group_token(g, t).d));
+        acc[t] = f32x8_fma(scale, f32x8_from_i32(i32x8_sums8(sums->part[t])), acc[t]);
     }
-    return sum;
 }
 
-I8_INLINE f32x8 group_super(const struct group *g, f32x8 acc, size_t offset_d, i8x32 (*codes)(const uint8_t *, int),
-                            void (*scales_of)(const uint8_t *, i16x16 *, i16x16 *), bool has_min, bool is_signed,
-                            int offset)
+/* acc -= m * d_act * sums */
+I8_INLINE void super_subtract(const struct group *g, size_t t, f32x8 m, i32x8 sums, f32x8 *acc)
 {
-    i32x8 part[ROWS_AT_ONCE], part_min[ROWS_AT_ONCE];
+    acc[t] = f32x8_fnma(f32x8_mul(m, f32x8_set1(*group_token(g, t).d)), f32x8_from_i32(sums), acc[t]);
+}
+
+I8_INLINE void group_super(const struct group *g, size_t n, f32x8 *acc, size_t offset_d,
+                           i8x32 (*codes)(const uint8_t *, int), void (*scales_of)(const uint8_t *, i16x16 *, i16x16 *),
+                           bool has_min, bool is_signed, int offset)
+{
+    struct super_sums sums, mins;
     for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
         const uint8_t *block = g->p + g->stride * r;
-        i16x16 scales, mins;
-        scales_of(block, &scales, &mins);
-        part[r] = super_sum(block, codes, scales, g->q, g->sums, is_signed, offset);
-        if (has_min) part_min[r] = i8_scaled_sums(i32x8_zero(), mins, g->sums, 1);
+        i16x16 scale, min;
+        i8_acc64 sum[TOKENS_AT_ONCE];
+        scales_of(block, &scale, &min);
+        i8_scales64 scales = i8_scales64_from(scale);
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++)
+            sum[t] = i8_acc64_zero();
+        UNROLL(4)
+        for (int i = 0; i < 4; i++) {
+            i8x32 first = codes(block, 2 * i), last = codes(block, 2 * i + 1);
+            i8x64 w = is_signed ? i8x64_signed(first, last) : i8x64_unsigned(first, last);
+            i8_scale64 of = i8_scale64_at(scales, i);
+            UNROLL(TOKENS_AT_ONCE)
+            for (size_t t = 0; t < n; t++)
+                sum[t] = i8_dot64(sum[t], w, g->q + t * g->act_stride + 64 * i, of, is_signed);
+        }
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++) {
+            i32x8 all = i8_acc64_sums(sum[t]);
+            sums.part[t][r] = offset ? i8_scaled_sums(all, scale, group_token(g, t).sums, -offset) : all;
+            if (has_min) mins.part[t][r] = i8_scaled_sums(i32x8_zero(), min, group_token(g, t).sums, 1);
+        }
     }
-    f32x8 d_act = f32x8_set1(*g->d), d, m;
     if (!has_min) {
-        d = f32x8_gather_f16(g->p + offset_d, g->stride);
-        return f32x8_fma(f32x8_mul(d, d_act), f32x8_from_i32(i32x8_sums8(part)), acc);
+        super_add(g, n, &sums, f32x8_gather_f16(g->p + offset_d, g->stride), acc);
+        return;
     }
+    f32x8 d, m;
     f32x8_gather_f16_pairs(g->p + offset_d, g->stride, &d, &m);
-    acc = f32x8_fma(f32x8_mul(d, d_act), f32x8_from_i32(i32x8_sums8(part)), acc);
-    return f32x8_fnma(f32x8_mul(m, d_act), f32x8_from_i32(i32x8_sums8(part_min)), acc);
+    super_add(g, n, &sums, d, acc);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++)
+        super_subtract(g, t, m, i32x8_sums8(mins.part[t]), acc);
 }
 
-I8_INLINE f32x8 group_q2_k(const struct group *g, f32x8 acc)
+I8_INLINE void group_q2_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_super(g, acc, 80, codes_q2_k, scales_q2_k, true, false, 0);
+    group_super(g, n, acc, 80, codes_q2_k, scales_q2_k, true, false, 0);
 }
 
-I8_INLINE f32x8 group_q3_k(const struct group *g, f32x8 acc)
+I8_INLINE void group_q3_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_super(g, acc, 108, codes_q3_k, scales_q3_k, false, false, 4);
+    group_super(g, n, acc, 108, codes_q3_k, scales_q3_k, false, false, 4);
 }
 
 /* Q4_K, Q5_K: scales of 32 elements, unpacked for all eight rows together. */
-I8_INLINE f32x8 group_k4(const struct group *g, f32x8 acc, i8x32 (*codes)(const uint8_t *, int))
+I8_INLINE void group_k4(const struct group *g, size_t n, f32x8 *acc, i8x32 (*codes)(const uint8_t *, int))
 {
     uint32_t scales[8][ROWS_AT_ONCE];
-    i32x8 part[ROWS_AT_ONCE], min = i8_scales_k4(g->p, g->stride, g->sums, scales);
-    f32x8 d_act = f32x8_set1(*g->d), d, m;
-    for (size_t first = 0; first < ROWS_AT_ONCE; first += ROWS_TOGETHER) { /* which share the activations they load */
-        i32x8 sum[ROWS_TOGETHER];
+    i8_mins_k4 mins = i8_scales_k4(g->p, g->stride, scales);
+    struct super_sums sums;
+    f32x8 d, m;
+    for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
+        const uint8_t *block = g->p + g->stride * r;
+        i8_acc64 sum[TOKENS_AT_ONCE];
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++)
+            sum[t] = i8_acc64_zero();
         UNROLL(4)
-        for (size_t r = 0; r < ROWS_TOGETHER; r++)
-            sum[r] = i32x8_zero();
-        UNROLL(8)
-        for (int j = 0; j < 8; j++) {
-            i8x32 x = i8x32_load(g->q + 32 * j);
-            UNROLL(4)
-            for (size_t r = 0; r < ROWS_TOGETHER; r++)
-                sum[r] = i8_dot_times_u(sum[r], codes(g->p + g->stride * (first + r), j), x, &scales[j][first + r]);
+        for (int i = 0; i < 4; i++) {
+            i8x64 w = i8x64_unsigned(codes(block, 2 * i), codes(block, 2 * i + 1));
+            i8_scale64 of = i8_scale64_two(&scales[2 * i][r], &scales[2 * i + 1][r]);
+            UNROLL(TOKENS_AT_ONCE)
+            for (size_t t = 0; t < n; t++)
+                sum[t] = i8_dot64(sum[t], w, g->q + t * g->act_stride + 64 * i, of, false);
         }
-        UNROLL(4)
-        for (size_t r = 0; r < ROWS_TOGETHER; r++)
-            part[first + r] = sum[r];
+        UNROLL(TOKENS_AT_ONCE)
+        for (size_t t = 0; t < n; t++)
+            sums.part[t][r] = i8_acc64_sums(sum[t]);
     }
     f32x8_gather_f16_pairs(g->p, g->stride, &d, &m);
-    acc = f32x8_fma(f32x8_mul(d, d_act), f32x8_from_i32(i32x8_sums8(part)), acc);
-    return f32x8_fnma(f32x8_mul(m, d_act), f32x8_from_i32(min), acc);
+    super_add(g, n, &sums, d, acc);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++)
+        super_subtract(g, t, m, i8_times_mins_k4(mins, group_token(g, t).sums), acc);
 }
 
-I8_INLINE f32x8 group_q4_k(const struct group *g, f32x8 acc)
+I8_INLINE void group_q4_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_k4(g, acc, codes_q4_k);
+    group_k4(g, n, acc, codes_q4_k);
 }
 
-I8_INLINE f32x8 group_q5_k(const struct group *g, f32x8 acc)
+I8_INLINE void group_q5_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_k4(g, acc, codes_q5_k);
+    group_k4(g, n, acc, codes_q5_k);
 }
 
-I8_INLINE f32x8 group_q6_k(const struct group *g, f32x8 acc)
+I8_INLINE void group_q6_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_super(g, acc, 208, codes_q6_k, scales_q6_k, false, false, 32);
+    group_super(g, n, acc, 208, codes_q6_k, scales_q6_k, false, false, 32);
 }
 
-I8_INLINE f32x8 group_iq4_xs(const struct group *g, f32x8 acc)
+I8_INLINE void group_iq4_xs(const struct group *g, size_t n, f32x8 *acc)
 {
-    return group_super(g, acc, 0, codes_iq4_xs, scales_iq4_xs, false, true, 0);
+    group_super(g, n, acc, 0, codes_iq4_xs, scales_iq4_xs, false, true, 0);
 }
 
 #include "kernel/matmul_row_grid.inc.h"
 
 /* ---- by format --------------------------------------------------------------------------------- */
 
-#define ROWS(name, super, block_elements, block_bytes)                                 \
-    static void rows_##name(const struct kernel_matmul *job, size_t begin, size_t end) \
-    {                                                                                  \
-        rows_run(job, begin, end, super, block_elements, block_bytes, group_##name);   \
+#define ROWS(name, super, block_elements, block_bytes)                                                         \
+    static f32x8 residual_##name(const struct group *g, f32x8 acc)                                             \
+    {                                                                                                          \
+        group_##name(g, 1, &acc);                                                                              \
+        return acc;                                                                                            \
+    }                                                                                                          \
+    static void rows_##name(const struct kernel_matmul *job, size_t begin, size_t end)                         \
+    {                                                                                                          \
+        const struct rows_format format = {super, block_elements, block_bytes, group_##name, residual_##name}; \
+        rows_run(job, begin, end, &format);                                                                    \
     }
 
 ROWS(q4_0, false, 32, 18)
@@ -295,7 +414,7 @@ static void (*const rows_of[FORMAT_COUNT])(const struct kernel_matmul *job, size
     [FORMAT_TQ2_0] = rows_tq2_0,
 };
 
-/* One token, at least eight rows. */
+/* At least eight rows. */
 static void matmul_rows(const struct kernel_matmul *job, size_t begin, size_t end)
 {
     rows_of[job->format](job, begin, end);
