@@ -183,6 +183,11 @@ I8_INLINE i16x16 i16x16_from_u8_doubled(uint64_t eight)
     return (i16x16){vreinterpretq_s16_u16(vmovl_u8(vzip1_u8(v, v))), vreinterpretq_s16_u16(vmovl_u8(vzip2_u8(v, v)))};
 }
 
+I8_INLINE void i16x16_store_pair_sums(int16_t to[8], i16x16 v)
+{
+    vst1q_s16(to, vpaddq_s16(v.lo, v.hi));
+}
+
 I8_INLINE i8_scales i8_scales_from(i16x16 v)
 {
     i8_scales scales;

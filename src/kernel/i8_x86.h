@@ -13,6 +13,7 @@
  *     sums8         lane b is the sum of p[b]
  *     load, add     lane by lane
  *   i16x16      scales of 16 sub-blocks; load, store, from_s8, from_bytes, from_u8_doubled
+ *     store_pair_sums   of each two neighbours the sum, which must fit
  *   i8_dot_u, i8_dot_s      codes (u: 0..127, s: signed) times activations; s gives the products of code + I8_OFFSET_S,
  *                           which the caller corrects
  *   i8_group_nibbles        lane b: the sum over block b of 8, `stride` bytes apart, of 32 nibbles each (table: what they
@@ -221,6 +222,12 @@ I8_INLINE i16x16 i16x16_from_u8_doubled(uint64_t eight)
 {
     __m128i x = _mm_cvtsi64_si128((long long)eight);
     return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, x));
+}
+
+I8_INLINE void i16x16_store_pair_sums(int16_t to[8], i16x16 v)
+{
+    __m256i sums = _mm256_madd_epi16(v, _mm256_set1_epi16(1));
+    _mm_storeu_si128((void *)to, _mm_packs_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1)));
 }
 
 /* Even ones in the low half, odd ones in the high half. */

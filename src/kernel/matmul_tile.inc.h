@@ -46,6 +46,12 @@ struct tile_columns {
     float *acc[TILE_COLUMNS];
 };
 
+/* Scales and minimums of 32 elements, not of 16, in super-blocks. */
+static bool has_long_mins(enum format format)
+{
+    return format == FORMAT_Q4_K || format == FORMAT_Q5_K;
+}
+
 /* Columns times blocks [first, first + n) of 32 elements of the tile. */
 typedef void sweep_fn(const struct tile_place *place, const struct tile_columns *columns, size_t first, size_t n);
 
@@ -100,6 +106,14 @@ static void tile_spread_scales(const struct tile_place *place)
     }
 }
 
+/* Where a minimum serves 32 elements, there are two of each: pairs of those of 64 elements, in half the room. */
+static void tile_join_mins(struct tile *tile)
+{
+    for (size_t p = 0; p < UNPACK_PIECE / 64; p++)
+        for (size_t r = 0; r < TILE_ROWS; r++)
+            tile->mins[p][r] = (tile->mins[2 * p][r] & 0xffff) | (int32_t)((uint32_t)tile->mins[2 * p + 1][r] << 16);
+}
+
 static void tile_fill(const struct tile_place *place)
 {
     const struct kernel_matmul *job = place->job;
@@ -116,6 +130,7 @@ static void tile_fill(const struct tile_place *place)
         tile_fill_rows(place, first, place->offset - present);
     }
     if (format->class == UNPACK_S256) tile_spread_scales(place);
+    if (has_long_mins(job->format)) tile_join_mins(place->tile);
 }
 
 /* The part of the rows that the next tile_fill reads. */
@@ -153,7 +168,10 @@ static void columns_of_tokens(const struct tile_place *place, enum kernel_act ac
         for (size_t i = 0; i < place->n; i += 32)
             tile_acts_store(columns->q[0], c, i, i8x32_load(row.q + place->begin + i));
         /* The parts of a row are padded to more than the last piece's share. */
-        i8x32_store(columns->sums[c], i8x32_load(row.sums + 2 * b));
+        if (has_long_mins(job->format))
+            i16x16_store_pair_sums(columns->sums[c], i16x16_load(row.sums + 2 * b));
+        else
+            i8x32_store(columns->sums[c], i8x32_load(row.sums + 2 * b));
         column_minus(place, columns, c);
         if (act == ACT_Q8_256) {
             columns->d[c][0] = row.d[b / 8];
@@ -287,14 +305,15 @@ static void sweep_nvfp4(const struct tile_place *place, const struct tile_column
 
 /* acc -= minimums x sums of activations */
 I8_INLINE void sums_subtract_min(const struct tile_place *place, const struct tile_columns *columns, size_t row,
-                                 tile_f acc[TILE_COLUMNS * TILE_VECTORS])
+                                 size_t n_pairs, tile_f acc[TILE_COLUMNS * TILE_VECTORS])
 {
     const struct tile *tile = place->tile;
     tile_i of_min[TILE_COLUMNS * TILE_VECTORS];
     UNROLL(TILE_COLUMNS * TILE_VECTORS)
     for (size_t i = 0; i < TILE_COLUMNS * TILE_VECTORS; i++)
         of_min[i] = tile_i_zero();
-    for (size_t p = 0; p < UNPACK_PIECE / 32; p++) {
+    UNROLL(4)
+    for (size_t p = 0; p < n_pairs; p++) {
         UNROLL(TILE_COLUMNS)
         for (size_t c = 0; c < TILE_COLUMNS; c++) {
             uint32_t pair = load_u32(columns->sums[c] + 2 * p);
@@ -334,7 +353,7 @@ I8_INLINE void sweep_s256(const struct tile_place *place, const struct tile_colu
                             columns->q[0] + 4 * i, n_quads, max, &tile->scales[i / 4][row]);
         sums_load(columns, row, acc);
         sums_scale(acc, sum, &tile->super_d[row], columns->d[0], UNPACK_PIECE / 32);
-        if (has_min) sums_subtract_min(place, columns, row, acc);
+        if (has_min) sums_subtract_min(place, columns, row, UNPACK_PIECE / (8 * (size_t)n_quads), acc);
         sums_store(columns, row, acc);
     }
 }
