@@ -4,10 +4,10 @@
 #ifdef __x86_64__
 
 #include "kernel/f32x8_avx2.h"
-#include "kernel/f32xn_avx512.h"
 #include "kernel/i8_avx512.h"
 #include "kernel/i8_grid_x86.h"
 #include "kernel/kv_avx512.h"
+#include "kernel/matmul_float_avx512.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"

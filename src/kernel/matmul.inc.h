@@ -1,6 +1,6 @@
 /* matmul.inc.h - quantize and matmul of a vector instruction set, written once over its vocabulary.
  *
- * Included by avx2.c, avx512.c, neon.c after f32x8_<isa>.h, f32xn_* and i8_<isa>.h. Three ways through: float weights;
+ * Included by avx2.c, avx512.c, neon.c after f32x8_<isa>.h, f32v_* and i8_<isa>.h. Three ways through: float weights;
  * one token or a few, where reading the weights is the limit; many tokens, where the arithmetic is.
  */
 #include "kernel/act.h"

@@ -1,4 +1,4 @@
-/* matmul_float.inc.h - products of float weights, over the vectors of f32xn_*.
+/* matmul_float.inc.h - products of float weights, over the vectors of f32v_*.
  *
  * Two ways through. Few tokens: reading the weights is the limit, so rows are read one after the other, as they lie in
  * memory, and multiplied as they arrive. More tokens: the arithmetic is, so a panel of rows, a piece long, is unpacked
@@ -9,7 +9,7 @@
 /* All loops over registers have UNROLL(16): with exactly the number of turns clang leaves some of them as they are. */
 
 /* Vectors that hold the lanes of one sum. */
-enum { FLOAT_VECTORS = KERNEL_FLOAT_LANES / F32XN };
+enum { FLOAT_VECTORS = KERNEL_FLOAT_LANES / F32V_LANES };
 
 enum { PANEL_ROWS = 32, FLOAT_AHEAD_BYTES = 8192 /* memory is asked for so early */, FLOAT_CACHE_BYTES = 32 * 1024 };
 
@@ -22,13 +22,13 @@ I8_INLINE size_t float_bytes(enum format format)
     return format == FORMAT_F32 ? 4 : 2;
 }
 
-/* F32XN of the elements at p, beginning with i. */
-I8_INLINE f32xn float_load(enum format format, const uint8_t *p, size_t i)
+/* F32V_LANES of the elements at p, beginning with i. */
+I8_INLINE f32v float_load(enum format format, const uint8_t *p, size_t i)
 {
     const void *at = p + i * float_bytes(format);
-    if (format == FORMAT_F16) return f32xn_load_f16(at);
-    if (format == FORMAT_BF16) return f32xn_load_bf16(at);
-    return f32xn_load(at);
+    if (format == FORMAT_F16) return f32v_load_f16(at);
+    if (format == FORMAT_BF16) return f32v_load_bf16(at);
+    return f32v_load(at);
 }
 
 static inline const float *float_acts(const struct kernel_matmul *job, size_t t)
@@ -49,9 +49,9 @@ I8_INLINE size_t float_ahead(const struct kernel_matmul *job, enum format format
 }
 
 /* The lanes beyond a vector's are added first. */
-I8_INLINE f32xn float_fold(const f32xn part[FLOAT_VECTORS])
+I8_INLINE f32v float_fold(const f32v part[FLOAT_VECTORS])
 {
-    f32xn sum[FLOAT_VECTORS];
+    f32v sum[FLOAT_VECTORS];
     UNROLL(16)
     for (size_t v = 0; v < FLOAT_VECTORS; v++)
         sum[v] = part[v];
@@ -59,7 +59,7 @@ I8_INLINE f32xn float_fold(const f32xn part[FLOAT_VECTORS])
     for (size_t n = FLOAT_VECTORS / 2; n > 0; n /= 2) {
         UNROLL(16)
         for (size_t v = 0; v < n; v++)
-            sum[v] = f32xn_add(sum[v], sum[v + n]);
+            sum[v] = f32v_add(sum[v], sum[v + n]);
     }
     return sum[0];
 }
@@ -79,22 +79,22 @@ static void float_finish(const struct kernel_matmul *job, size_t row, size_t n_r
 /* ---- few tokens -------------------------------------------------------------------------------- */
 
 struct float_sums {
-    f32xn lanes[FLOAT_DIRECT][FLOAT_VECTORS];
+    f32v lanes[FLOAT_DIRECT][FLOAT_VECTORS];
 };
 
 /* KERNEL_FLOAT_LANES weights at p with the activations at x of n_tokens tokens. */
 I8_INLINE void float_step(struct float_sums *sums, enum format format, const uint8_t *p, const float *x,
                           size_t act_floats, size_t n_tokens)
 {
-    f32xn w[FLOAT_VECTORS];
+    f32v w[FLOAT_VECTORS];
     UNROLL(16)
     for (size_t v = 0; v < FLOAT_VECTORS; v++)
-        w[v] = float_load(format, p, v * F32XN);
+        w[v] = float_load(format, p, v * F32V_LANES);
     UNROLL(16)
     for (size_t t = 0; t < n_tokens; t++) {
         UNROLL(16)
         for (size_t v = 0; v < FLOAT_VECTORS; v++)
-            sums->lanes[t][v] = f32xn_fma(w[v], f32xn_load(x + t * act_floats + v * F32XN), sums->lanes[t][v]);
+            sums->lanes[t][v] = f32v_fma(w[v], f32v_load(x + t * act_floats + v * F32V_LANES), sums->lanes[t][v]);
     }
 }
 
@@ -111,7 +111,7 @@ I8_INLINE void float_piece(const struct kernel_matmul *job, enum format format, 
     for (size_t t = 0; t < n_tokens; t++) {
         UNROLL(16)
         for (size_t v = 0; v < FLOAT_VECTORS; v++)
-            sums.lanes[t][v] = f32xn_zero();
+            sums.lanes[t][v] = f32v_zero();
     }
     for (; i + KERNEL_FLOAT_LANES <= n; i += KERNEL_FLOAT_LANES) {
         const uint8_t *at = p + i * float_bytes(format);
@@ -126,7 +126,7 @@ I8_INLINE void float_piece(const struct kernel_matmul *job, enum format format, 
     }
     UNROLL(16)
     for (size_t t = 0; t < n_tokens; t++)
-        out[t * job->out_stride] += f32xn_sum(float_fold(sums.lanes[t]));
+        out[t * job->out_stride] += f32v_sum(float_fold(sums.lanes[t]));
 }
 
 I8_INLINE void float_tokens(const struct kernel_matmul *job, enum format format, size_t row, size_t begin, size_t ahead)
@@ -163,10 +163,10 @@ I8_INLINE void float_rows(const struct kernel_matmul *job, enum format format, s
 
 /* ---- many tokens ------------------------------------------------------------------------------- */
 
-/* A tile's rows lie together: (FLOAT_VECTORS, n_steps, FLOAT_ROWS, F32XN). */
+/* A tile's rows lie together: (FLOAT_VECTORS, n_steps, FLOAT_ROWS, F32V_LANES). */
 I8_INLINE void panel_fill_row(enum format format, const uint8_t *p, size_t n, size_t ahead, float *panel)
 {
-    size_t n_steps = (n + KERNEL_FLOAT_LANES - 1) / KERNEL_FLOAT_LANES, stride = FLOAT_ROWS * F32XN;
+    size_t n_steps = (n + KERNEL_FLOAT_LANES - 1) / KERNEL_FLOAT_LANES, stride = FLOAT_ROWS * F32V_LANES;
     uint8_t rest[KERNEL_FLOAT_LANES * sizeof(float)] = {0};
     for (size_t s = 0; s < n_steps; s++) {
         const uint8_t *at = p + s * KERNEL_FLOAT_LANES * float_bytes(format);
@@ -176,7 +176,7 @@ I8_INLINE void panel_fill_row(enum format format, const uint8_t *p, size_t n, si
             __builtin_prefetch(p + ahead + s * KERNEL_FLOAT_LANES * float_bytes(format) + b);
         UNROLL(16)
         for (size_t v = 0; v < FLOAT_VECTORS; v++)
-            f32xn_store(panel + (v * n_steps + s) * stride, float_load(format, at, v * F32XN));
+            f32v_store(panel + (v * n_steps + s) * stride, float_load(format, at, v * F32V_LANES));
     }
 }
 
@@ -196,59 +196,59 @@ I8_INLINE void panel_fill(const struct panel *panel, enum format format)
         size_t row = panel->row + (r < panel->n_rows ? r : panel->n_rows - 1);
         const uint8_t *p = (const uint8_t *)job->weights + row * job->row_bytes + panel->begin * float_bytes(format);
         float *to =
-            panel->rows + (r / FLOAT_ROWS * FLOAT_ROWS * panel->n_steps * FLOAT_VECTORS + r % FLOAT_ROWS) * F32XN;
+            panel->rows + (r / FLOAT_ROWS * FLOAT_ROWS * panel->n_steps * FLOAT_VECTORS + r % FLOAT_ROWS) * F32V_LANES;
         panel_fill_row(format, p, n, ahead, to);
     }
 }
 
 /* Vector v of the sums of a tile: w and x point at its first weights and activations; n_columns is a constant. */
-I8_INLINE void panel_products(f32xn sums[FLOAT_COLUMNS][FLOAT_ROWS], const float *w, const float *x, size_t act_floats,
+I8_INLINE void panel_products(f32v sums[FLOAT_COLUMNS][FLOAT_ROWS], const float *w, const float *x, size_t act_floats,
                               size_t n_steps, size_t n_columns)
 {
     UNROLL(16)
     for (size_t c = 0; c < n_columns; c++) {
         UNROLL(16)
         for (size_t r = 0; r < FLOAT_ROWS; r++)
-            sums[c][r] = f32xn_zero();
+            sums[c][r] = f32v_zero();
     }
     for (size_t s = 0; s < n_steps; s++) {
-        f32xn column[FLOAT_COLUMNS];
+        f32v column[FLOAT_COLUMNS];
         UNROLL(16)
         for (size_t c = 0; c < n_columns; c++)
-            column[c] = f32xn_load(x + c * act_floats);
+            column[c] = f32v_load(x + c * act_floats);
         UNROLL(16)
         for (size_t r = 0; r < FLOAT_ROWS; r++) {
-            f32xn v = f32xn_load(w + r * F32XN);
+            f32v v = f32v_load(w + r * F32V_LANES);
             UNROLL(16)
             for (size_t c = 0; c < n_columns; c++)
-                sums[c][r] = f32xn_fma(v, column[c], sums[c][r]);
+                sums[c][r] = f32v_fma(v, column[c], sums[c][r]);
         }
-        w += FLOAT_ROWS * F32XN;
+        w += FLOAT_ROWS * F32V_LANES;
         x += KERNEL_FLOAT_LANES;
     }
 }
 
-/* Sums in memory (n_columns, FLOAT_ROWS, F32XN): set, or added to. Zeros are added too: clang makes a memcpy of a plain
+/* Sums in memory (n_columns, FLOAT_ROWS, F32V_LANES): set, or added to. Zeros are added too: clang makes a memcpy of a plain
  * copy, and then keeps the sums in memory. (A zero's sign does not reach the result.) */
-I8_INLINE void panel_keep(float *kept, f32xn sums[FLOAT_COLUMNS][FLOAT_ROWS], size_t n_columns, bool add)
+I8_INLINE void panel_keep(float *kept, f32v sums[FLOAT_COLUMNS][FLOAT_ROWS], size_t n_columns, bool add)
 {
     UNROLL(16)
     for (size_t c = 0; c < n_columns; c++) {
         UNROLL(16)
         for (size_t r = 0; r < FLOAT_ROWS; r++) {
-            float *at = kept + (c * FLOAT_ROWS + r) * F32XN;
-            f32xn_store(at, f32xn_add(add ? f32xn_load(at) : f32xn_zero(), sums[c][r]));
+            float *at = kept + (c * FLOAT_ROWS + r) * F32V_LANES;
+            f32v_store(at, f32v_add(add ? f32v_load(at) : f32v_zero(), sums[c][r]));
         }
     }
 }
 
-I8_INLINE void panel_take(f32xn sums[FLOAT_COLUMNS][FLOAT_ROWS], const float *kept, size_t n_columns)
+I8_INLINE void panel_take(f32v sums[FLOAT_COLUMNS][FLOAT_ROWS], const float *kept, size_t n_columns)
 {
     UNROLL(16)
     for (size_t c = 0; c < n_columns; c++) {
         UNROLL(16)
         for (size_t r = 0; r < FLOAT_ROWS; r++)
-            sums[c][r] = f32xn_add(f32xn_load(kept + (c * FLOAT_ROWS + r) * F32XN), sums[c][r]);
+            sums[c][r] = f32v_add(f32v_load(kept + (c * FLOAT_ROWS + r) * F32V_LANES), sums[c][r]);
     }
 }
 
@@ -259,21 +259,22 @@ I8_INLINE void panel_tile(const struct panel *panel, size_t r, size_t t, size_t 
     const struct kernel_matmul *job = panel->job;
     const float *x = float_acts(job, t) + panel->begin, *w = panel->rows + r * panel->n_steps * KERNEL_FLOAT_LANES;
     size_t n_rows = panel->n_rows - r, act_floats = job->act_stride_bytes / sizeof *x;
-    size_t w_floats = panel->n_steps * FLOAT_ROWS * F32XN;
-    _Alignas(64) float kept[FLOAT_VECTORS / 2][FLOAT_COLUMNS * FLOAT_ROWS * F32XN], totals[FLOAT_COLUMNS][FLOAT_ROWS];
-    f32xn sums[FLOAT_COLUMNS][FLOAT_ROWS];
+    size_t w_floats = panel->n_steps * FLOAT_ROWS * F32V_LANES;
+    _Alignas(64) float kept[FLOAT_VECTORS / 2][FLOAT_COLUMNS * FLOAT_ROWS * F32V_LANES],
+        totals[FLOAT_COLUMNS][FLOAT_ROWS];
+    f32v sums[FLOAT_COLUMNS][FLOAT_ROWS];
     UNROLL(16)
     for (size_t i = 0; i < FLOAT_VECTORS / 2; i++) {
         size_t other = i + FLOAT_VECTORS / 2;
-        panel_products(sums, w + i * w_floats, x + i * F32XN, act_floats, panel->n_steps, n_columns);
+        panel_products(sums, w + i * w_floats, x + i * F32V_LANES, act_floats, panel->n_steps, n_columns);
         panel_keep(kept[i], sums, n_columns, false);
-        panel_products(sums, w + other * w_floats, x + other * F32XN, act_floats, panel->n_steps, n_columns);
+        panel_products(sums, w + other * w_floats, x + other * F32V_LANES, act_floats, panel->n_steps, n_columns);
         if (i + 1 < FLOAT_VECTORS / 2) panel_keep(kept[i], sums, n_columns, true);
     }
     UNROLL(16)
     for (size_t i = FLOAT_VECTORS / 2; i > 0; i--)
         panel_take(sums, kept[i - 1], n_columns);
-    f32xn_sum_columns(totals, sums, n_columns);
+    f32v_sum_columns(totals, sums, n_columns);
     float *out = job->out + t * job->out_stride + panel->row + r;
     UNROLL(16)
     for (size_t c = 0; c < n_columns; c++, out += job->out_stride) {

@@ -4,10 +4,10 @@
 #ifdef __aarch64__
 
 #include "kernel/f32x8_neon.h"
-#include "kernel/f32xn_x8.inc.h"
 #include "kernel/i8_grid_neon.h"
 #include "kernel/i8_tile_neon.h"
 #include "kernel/kv_neon.h"
+#include "kernel/matmul_float_x8.inc.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"

@@ -8,10 +8,10 @@
 #endif
 
 #include "kernel/f32x8_neon.h"
-#include "kernel/f32xn_x8.inc.h"
 #include "kernel/i8_grid_neon.h"
 #include "kernel/i8_tile_neon.h"
 #include "kernel/kv_neon.h"
+#include "kernel/matmul_float_x8.inc.h"
 
 #include "kernel/matmul.inc.h"
 #include "kernel/ops.inc.h"
