@@ -82,22 +82,6 @@ static void fill_hparams(struct synthetic *synthetic)
 
 /* ---- the tensors --------------------------------------------------------------------------------- */
 
-static enum mix_class class_of(const struct synthetic *synthetic, enum role role)
-{
-    switch (role) {
-    case ROLE_TOKEN_EMBD: return synthetic->shape.tied_embeddings ? MIX_OUTPUT : MIX_EMBEDDING;
-    case ROLE_OUTPUT: return MIX_OUTPUT;
-    case ROLE_ATTN_V: return MIX_ATTN_V;
-    case ROLE_ATTN_K: return MIX_ATTN_K;
-    case ROLE_ATTN_OUTPUT: return MIX_ATTN_OUTPUT;
-    case ROLE_FFN_DOWN: return MIX_FFN_DOWN;
-    case ROLE_FFN_GATE_EXPERTS:
-    case ROLE_FFN_UP_EXPERTS: return MIX_EXPERTS;
-    case ROLE_FFN_DOWN_EXPERTS: return MIX_EXPERTS_DOWN;
-    default: return MIX_OTHER;
-    }
-}
-
 /* The deviation of a matrix: products of normalised inputs have about deviation 1, and each of the 2 n_layers branches
  * adds so little that the residual stream ends near 1 too. Gemma normalises its branches itself. */
 static float deviation_of(const struct hparams *h, enum role role, uint64_t cols)
@@ -199,7 +183,8 @@ static void plan_role(struct synthetic *synthetic, uint32_t layer, enum role rol
     } else {
         t.rows = spec.rows;
         t.n_experts = spec.n_experts;
-        t.format = mix_format(synthetic->mix, class_of(synthetic, role), h, layer, spec.cols);
+        t.format =
+            mix_format(synthetic->mix, mix_class_of(role, synthetic->shape.tied_embeddings), h, layer, spec.cols);
         t.pool = pool_of(synthetic, t.format, deviation_of(h, role, spec.cols));
         synthetic->pools[t.pool].n_used += spec.rows * spec.cols * (spec.n_experts > 0 ? spec.n_experts : 1);
     }

@@ -105,6 +105,22 @@ uint32_t mix_file_type(const struct mix *mix)
     return mix->file_type;
 }
 
+enum mix_class mix_class_of(enum role role, bool tied)
+{
+    switch (role) {
+    case ROLE_TOKEN_EMBD: return tied ? MIX_OUTPUT : MIX_EMBEDDING;
+    case ROLE_OUTPUT: return MIX_OUTPUT;
+    case ROLE_ATTN_V: return MIX_ATTN_V;
+    case ROLE_ATTN_K: return MIX_ATTN_K;
+    case ROLE_ATTN_OUTPUT: return MIX_ATTN_OUTPUT;
+    case ROLE_FFN_DOWN: return MIX_FFN_DOWN;
+    case ROLE_FFN_GATE_EXPERTS:
+    case ROLE_FFN_UP_EXPERTS: return MIX_EXPERTS;
+    case ROLE_FFN_DOWN_EXPERTS: return MIX_EXPERTS_DOWN;
+    default: return MIX_OTHER;
+    }
+}
+
 static bool applies(enum when when, const struct hparams *h, uint32_t i)
 {
     uint32_t n = h->n_layers;

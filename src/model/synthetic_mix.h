@@ -7,7 +7,7 @@
 #ifndef STILE_MODEL_SYNTHETIC_MIX_H
 #define STILE_MODEL_SYNTHETIC_MIX_H
 
-#include "model/hparams.h"
+#include "model/model.h"
 
 struct mix;
 
@@ -30,6 +30,8 @@ enum mix_class {
     MIX_EXPERTS_DOWN,
     MIX_OTHER,
 };
+/* `tied`: the embedding is the output head too. */
+enum mix_class mix_class_of(enum role role, bool tied);
 
 /* For a matrix with rows of `cols`; always one whose blocks fill them. */
 enum format mix_format(const struct mix *mix, enum mix_class class, const struct hparams *hparams, uint32_t layer,

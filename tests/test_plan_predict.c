@@ -1,0 +1,243 @@
+/* Predictions, on made-up machines whose numbers can be worked out by hand. */
+#include "plan/predict.h"
+#include "run/loaded.h"
+#include "tiny_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct stile_model *open_model(void (*change)(struct gguf_write *file))
+{
+    struct stile_model *model;
+    struct stile_error error = {0};
+    if (tiny_open(&model, change, &error)) fail_msg("%s", error.message);
+    return model;
+}
+
+static struct plan_range exactly(double value)
+{
+    return (struct plan_range){value, value, value};
+}
+
+/* Reads 1000 bytes a second, half as fast what it multiplies with; everything else costs nothing. */
+static struct plan_tier slow_memory(uint64_t capacity_bytes)
+{
+    struct plan_tier tier = {.name = "memory", .capacity_bytes = capacity_bytes, .computes = true};
+    tier.read_bytes_per_s = exactly(1000);
+    tier.processor.read_share[FORMAT_F32] = exactly(0.5);
+    tier.processor.macs_per_s[FORMAT_F32] = exactly(2000);
+    tier.processor.kv_bytes_per_s[FORMAT_F16] = tier.processor.kv_macs_per_s[FORMAT_F16] = exactly(1e30);
+    tier.processor.attention_macs_per_s[FORMAT_F16] = tier.processor.elements_per_s = exactly(1e30);
+    return tier;
+}
+
+static struct plan_request request_of(const struct stile_model *model)
+{
+    return (struct plan_request){
+        .program = model->program, .n_batch = 16, .n_prompt = 10, .n_generated = 1, .kv_format = FORMAT_F16};
+}
+
+static void assert_near(double value, double expected)
+{
+    if (!(fabs(value - expected) <= 1e-9 * fabs(expected))) fail_msg("%.12g is not %.12g", value, expected);
+}
+
+/* Bytes of all matrices of the program's products. */
+static double matrices(const struct program *program)
+{
+    double bytes = 0;
+    for (size_t i = 0; i < program->n_ops; i++)
+        if (program->ops[i].kind == OP_MATMUL)
+            bytes += (double)(program->ops[i].weight->rows * program->ops[i].weight->row_bytes);
+    return bytes;
+}
+
+static void everything_resident(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30)}, .n_tiers = 1};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    double bytes = matrices(model->program);
+    request.memory = (struct plan_memory){.kv_bytes = 100, .activations_bytes = 20, .other_bytes = 3};
+    plan_predict(&plan, &request, &machine);
+    assert_true(plan.possible && plan.fits);
+    assert_near(plan.decode_tokens_per_s.range.value, 1000 * 0.5 / bytes);
+    assert_int_equal(plan.decode_tokens_per_s.bound_by, PLAN_BOUND_MEMORY);
+    assert_int_equal(plan.places[0].kv_bytes, 100);
+    assert_int_equal(plan.places[0].other_bytes, 23);
+    assert_int_equal(plan.places[0].dense_bytes, plan.memory.weights_bytes);
+
+    /* ten tokens: a multiplication for each weight and token at 2000 a second takes longer than reading 4 bytes at 500;
+     * of the operations after the selection, there is only one token, and they are read */
+    double time_s = 0;
+    for (size_t i = 0; i < model->program->n_ops; i++) {
+        const struct op *op = &model->program->ops[i];
+        double n = op->kind == OP_MATMUL ? (double)(op->weight->rows * op->weight->cols) : 0;
+        time_s += op->selected ? 4 * n / 500 : fmax(4 * n / 500, 10 * n / 2000);
+    }
+    assert_near(plan.prefill_tokens_per_s.range.value, 10 / time_s);
+    assert_near(plan.first_warm_s.range.value, time_s);
+    assert_near(plan.first_cold_s.range.value, 0); /* nobody knows the disk */
+
+    /* overheads add up: 2 s for each of 8 products and 1 attention, 5 s for a pass */
+    machine.tiers[0].processor.op_s = exactly(2);
+    machine.tiers[0].processor.pass_s = exactly(5);
+    plan_predict(&plan, &request, &machine);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (bytes / 500 + 2 * 9 + 5));
+    stile_model_close(model);
+}
+
+static void ranges(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30)}, .n_tiers = 1, .decode_error = 0.25};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    double bytes = matrices(model->program);
+    machine.tiers[0].read_bytes_per_s = (struct plan_range){1000, 800, 1200};
+    machine.tiers[0].processor.pass_s = (struct plan_range){5, 4, 7};
+    plan_predict(&plan, &request, &machine);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (bytes / 500 + 5));
+    assert_near(plan.decode_tokens_per_s.range.low, 1 / (bytes / 400 + 7) / 1.25);
+    assert_near(plan.decode_tokens_per_s.range.high, 1 / (bytes / 600 + 4) * 1.25);
+    assert_true(plan.first_warm_s.range.low < plan.first_warm_s.range.value);
+    assert_true(plan.first_warm_s.range.high > plan.first_warm_s.range.value);
+    stile_model_close(model);
+}
+
+/* Half of the weights must be brought from a disk, meanwhile the processor works: the slower of both counts. */
+static void streaming(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(0), {.name = "disk", .capacity_bytes = UINT64_MAX}},
+                                   .n_tiers = 2};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    machine.tiers[1].read_bytes_per_s = exactly(100);
+    machine.tiers[0].capacity_bytes = 1 << 30;
+    plan_predict(&plan, &request, &machine);
+    uint64_t weights_bytes = plan.memory.weights_bytes;
+    double bytes = matrices(model->program);
+    request.memory.kv_bytes = 10000;
+    request.capacity_bytes = weights_bytes / 2 + 10000;
+    plan_predict(&plan, &request, &machine);
+    assert_true(plan.possible && !plan.fits);
+    assert_int_equal(plan.places[1].dense_bytes, weights_bytes - weights_bytes / 2);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (bytes / 2 / 100));
+    assert_int_equal(plan.decode_tokens_per_s.bound_by, PLAN_BOUND_LINK);
+    assert_string_equal(plan_bound_name(&machine, &plan.decode_tokens_per_s), "disk");
+    /* a disk that is faster than memory does not bind */
+    machine.tiers[1].read_bytes_per_s = exactly(600);
+    plan_predict(&plan, &request, &machine);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (bytes / 500));
+    /* no room for the KV cache */
+    request.capacity_bytes = 9999;
+    plan_predict(&plan, &request, &machine);
+    assert_false(plan.possible);
+    assert_near(plan.decode_tokens_per_s.range.value, 0);
+    stile_model_close(model);
+}
+
+/* Two tiers that compute: what lies where is used there, one after the other. */
+static void two_processors(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30), slow_memory(1 << 30)}, .n_tiers = 2};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    plan_predict(&plan, &request, &machine);
+    double bytes = matrices(model->program);
+    request.capacity_bytes = plan.memory.weights_bytes / 4;
+    machine.tiers[1].read_bytes_per_s = exactly(100);
+    plan_predict(&plan, &request, &machine);
+    double share = (double)request.capacity_bytes / (double)plan.memory.weights_bytes;
+    assert_true(plan.fits);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (bytes * share / 500 + bytes * (1 - share) / 50));
+    stile_model_close(model);
+}
+
+/* A rate that nobody measured makes a result unknown, not wrong. */
+static void unknown(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30)}, .n_tiers = 1};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    machine.tiers[0].processor.read_share[FORMAT_F32] = exactly(0);
+    plan_predict(&plan, &request, &machine);
+    assert_near(plan.decode_tokens_per_s.range.value, 0);
+    assert_int_equal(plan.decode_tokens_per_s.bound_by, PLAN_BOUND_UNKNOWN);
+    stile_model_close(model);
+}
+
+/* As if the model came in other formats: of 32-bit floats, 16-bit ones are half. */
+static void other_formats(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30)}, .n_tiers = 1};
+    struct plan_request request = request_of(model);
+    struct plan plain, half;
+    machine.tiers[0].processor.read_share[FORMAT_F16] = exactly(0.25);
+    plan_predict(&plain, &request, &machine);
+    request.mix = mix_find("f16");
+    plan_predict(&half, &request, &machine);
+    assert_int_equal(half.memory.weights_bytes, plain.memory.weights_bytes / 2);
+    assert_near(half.decode_tokens_per_s.range.value, plain.decode_tokens_per_s.range.value);
+    stile_model_close(model);
+}
+
+static void experts(void **state)
+{
+    (void)state;
+    /* popularity of 128, as synthetic.h says */
+    assert_true(fabs(plan_expert_hits(128, 8, 0.125, 1) - 0.43) < 0.03);
+    assert_true(fabs(plan_expert_hits(128, 8, 0.25, 1) - 0.62) < 0.03);
+    assert_true(fabs(plan_expert_hits(128, 8, 0.5, 1) - 0.81) < 0.03);
+    /* many tokens read all of them */
+    assert_true(fabs(plan_expert_hits(128, 8, 0.5, 100000) - 0.5) < 0.001);
+    assert_true(plan_expert_hits(128, 8, 1, 1) >= 1 && plan_expert_hits(0, 0, 0, 1) >= 1);
+    assert_true(plan_expert_hits(128, 8, 0, 1) <= 0);
+
+    /* all choices fall on what is there or must be brought: 3 matrices of 2 of the experts */
+    struct stile_model *model = open_model(gguf_write_tiny_mixture);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30), {.name = "disk", .capacity_bytes = UINT64_MAX}},
+                                   .n_tiers = 2};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    const double expert = 4.0 * TINY_WIDTH * TINY_WIDTH;
+    machine.tiers[1].read_bytes_per_s = exactly(1e-3);
+    plan_predict(&plan, &request, &machine);
+    uint64_t experts_bytes = plan.places[0].expert_bytes;
+    assert_int_equal(experts_bytes, (uint64_t)(3 * TINY_EXPERTS * expert));
+    request.capacity_bytes = plan.memory.weights_bytes - experts_bytes / 2;
+    plan_predict(&plan, &request, &machine);
+    double hits = plan_expert_hits(TINY_EXPERTS, 2, 0.5, 1);
+    assert_near(plan.expert_hit_share, hits);
+    assert_near(plan.token_bytes[1], 3 * 2 * expert * (1 - hits));
+    assert_near(plan.decode_tokens_per_s.range.value, 1e-3 / (3 * 2 * expert * (1 - hits)));
+    stile_model_close(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_resident),
+        cmocka_unit_test(ranges),
+        cmocka_unit_test(streaming),
+        cmocka_unit_test(two_processors),
+        cmocka_unit_test(unknown),
+        cmocka_unit_test(other_formats),
+        cmocka_unit_test(experts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
