@@ -110,6 +110,18 @@ int stile_shape_write(const char *shape, const char *format, const char *path,
 /* The known shapes, i = 0, 1, ...; NULL past the last. */
 const char *stile_shape_name(size_t i);
 
+/* Opens only the header of a model: everything there is to know of it beforehand (info, tensors, vocabulary, memory,
+ * costs), in milliseconds and without its weights; a session on it is an error. `name` is what stile_model_open takes, or
+ * one of:
+ *   a shape          "llama-3.1-70b", in options->format
+ */
+struct stile_header_options {
+    const char *format; /* of a shape: "q4_k_m", "bf16", ...; NULL: "q4_k_m" */
+};
+/* `options` may be NULL. */
+int stile_model_open_header(struct stile_model **model, const char *name, const struct stile_header_options *options,
+                            struct stile_error *error);
+
 /* How long stile_model_open took, by phase, in ns. */
 struct stile_load_times {
     uint64_t open_ns;  /* metadata read and checked */

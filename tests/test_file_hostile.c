@@ -54,6 +54,50 @@ static void check_message(const struct hostile_set *set, const char *message)
     if (strchr(message, '\n')) fail_msg("%s: more than one line", set->name);
 }
 
+/* The files of a set as a source, which checks what it is asked for. */
+struct set_source {
+    const struct hostile_set *set;
+    const struct buffer *bytes; /* of the file that is open */
+};
+
+static int open_set_file(void *user, const char *path, uint64_t *size_bytes, struct stile_error *error)
+{
+    struct set_source *source = user;
+    const struct hostile_set *set = source->set;
+    for (size_t i = 0; i < set->n_files; i++) {
+        if (strcmp(strrchr(path, '/') + 1, set->files[i].name) != 0) continue;
+        source->bytes = &set->files[i].bytes;
+        *size_bytes = source->bytes->n;
+        return source->bytes->n > 0 ? 0 : error_set(error, STILE_ERROR_MALFORMED, "%s: the file is empty", path);
+    }
+    return error_set(error, STILE_ERROR_IO, "%s: cannot open", path);
+}
+
+static int read_set_file(void *user, uint64_t at, uint64_t n, uint8_t *bytes, struct stile_error *error)
+{
+    const struct buffer *file = ((struct set_source *)user)->bytes;
+    (void)error;
+    assert_true(n > 0 && at <= file->n && n <= file->n - at);
+    memcpy(bytes, file->data + at, n);
+    return 0;
+}
+
+/* A source says the same of a file as the disk. */
+static void check_source(const struct hostile_set *set, const char *path, int code, const char *message)
+{
+    struct set_source files = {.set = set};
+    struct gguf_source source = {.user = &files, .open = open_set_file, .read = read_set_file};
+    struct stile_error error = {0};
+    struct gguf *gguf = NULL;
+    int is = gguf_open_source(&gguf, path, &source, &error);
+    if (is != code) fail_msg("%s: %d from a source, %d from files", set->name, is, code);
+    if (code != 0 && !strstr(message, "cannot open") && !strstr(message, "is empty"))
+        assert_string_equal(error.message, message);
+    for (size_t i = 0; code == 0 && i < gguf->n_tensors; i++)
+        assert_null(gguf->tensors[i].data);
+    gguf_close(gguf);
+}
+
 static void corpus(void **state)
 {
     size_t n[4] = {0};
@@ -81,6 +125,7 @@ static void corpus(void **state)
         } else if (code != 0) {
             fail_msg("%s: refused: %s", set.name, error.message);
         }
+        check_source(&set, path, code, error.message);
         gguf_close(gguf);
         n[set.level]++;
         remove_set(&set);

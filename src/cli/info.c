@@ -204,7 +204,8 @@ int command_info(const struct options *options)
     struct report report = {0};
     struct stile_model *model;
     struct stile_error error;
-    if (stile_model_open(&model, options->arguments[0], &error) != STILE_OK) return cli_error(&error);
+    const struct stile_header_options header = {.format = options->format};
+    if (stile_model_open_header(&model, options->arguments[0], &header, &error) != STILE_OK) return cli_error(&error);
     report.model = model;
     report.info = stile_model_info(model);
     report.n_formats = stile_model_formats(model, report.formats, FORMATS_MAX);

@@ -81,6 +81,8 @@ const struct option option_table[] = {
     {"shape", 0, OPTION_TEXT, "NAME,...", 0, 0, "",
      "measure synthetic models of these shapes, such as llama-3.1-8b, in memory", FOR_BENCH, AT(shape)},
     {"format", 0, OPTION_TEXT, "NAME,...", 0, 0, NULL, "number formats of the synthetic models", FOR_BENCH, AT(format)},
+    {"format", 0, OPTION_TEXT, "NAME", 0, 0, NULL, "number format of a shape: q4_k_m, q8_0, bf16, ...", FOR_INFO,
+     AT(format)},
     {"out", 0, OPTION_FILE, "FILE", 0, 0, "", "write the synthetic model to a GGUF file, and measure that", FOR_BENCH,
      AT(out)},
     {"shapes", 0, OPTION_FLAG, NULL, 0, 0, "", "list the shapes that are known", FOR_BENCH, AT(shapes)},

@@ -47,7 +47,7 @@ struct gguf_tensor {
     uint64_t size_bytes;
     uint64_t offset_bytes; /* in its file */
     uint32_t shard;
-    const void *data; /* mapped */
+    const void *data; /* mapped; NULL after gguf_open_source */
 };
 
 struct gguf_string {
@@ -59,7 +59,7 @@ struct gguf {
     const char *path; /* as opened */
     uint32_t version;
     uint32_t n_shards;
-    struct map **maps; /* one per shard; NULL after gguf_open_bytes */
+    struct map **maps; /* one per shard; NULL: the files are not mapped */
     size_t n_kv;
     const struct gguf_kv *kv; /* of the first shard, in file order */
     size_t n_tensors;
@@ -110,6 +110,18 @@ int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct s
 /* As gguf_open_bytes, for `n` bytes that were mapped for this (mmap, anonymous): the gguf takes them over, also on
  * failure, and unmaps them in gguf_close. `name` stands for the path in messages; it is copied. */
 int gguf_open_mapping(struct gguf **gguf, const char *name, void *mapping, size_t n, struct stile_error *error);
+/* Files that can be read but not mapped, such as those of a web server. One is read at a time. */
+struct gguf_source {
+    void *user;
+    /* Turns to the file at `path`. */
+    int (*open)(void *user, const char *path, uint64_t *size_bytes, struct stile_error *error);
+    /* Reads n bytes of it, all of them below its size. */
+    int (*read)(void *user, uint64_t at, uint64_t n, uint8_t *bytes, struct stile_error *error);
+};
+/* As gguf_open, with the same checks, but of the metadata only; the source is not needed afterwards. Reads little more
+ * than the metadata. */
+int gguf_open_source(struct gguf **gguf, const char *path, const struct gguf_source *source, struct stile_error *error);
+
 /* Opens and closes. */
 int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error);
 

@@ -157,6 +157,7 @@ int gguf_parse(struct gguf_private *set, struct gguf_file *file, uint32_t shard,
     if (code == 0) code = sort_keys(file, error);
     if (code == 0) code = read_alignment(file, error);
     if (code == 0) code = gguf_parse_tensors(set, file, shard, n_tensors, error);
+    if (code == 0) gguf_reader_trim(reader);
     /* only now: what was read so far moves while it grows */
     for (size_t i = 0; code == 0 && i < file->n_kv; i++)
         file->kv[i].data = reader->bytes + file->kv_at[i];

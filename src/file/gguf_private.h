@@ -30,9 +30,10 @@ enum {
 /* Reads a file front to back. What has been read so far is kept, as one piece: metadata cannot change after it was
  * checked. The piece grows as it is needed and moves when it grows: keep offsets, not pointers. */
 struct gguf_reader {
-    const char *path;    /* for messages */
-    int fd;              /* -1: `bytes` holds the whole file and is not ours */
-    uint64_t size_bytes; /* of the file */
+    const char *path;                 /* for messages */
+    const struct gguf_source *source; /* NULL: read from fd */
+    int fd;                           /* -1, and no source: `bytes` holds the whole file and is not ours */
+    uint64_t size_bytes;              /* of the file */
     uint64_t at;
     const uint8_t *bytes; /* the first n_bytes of the file */
     uint64_t n_bytes;
@@ -47,7 +48,7 @@ struct gguf_reader {
 struct gguf_file {
     const char *path;
     struct gguf_reader reader;
-    struct map *map; /* NULL: from bytes */
+    struct map *map; /* NULL: from bytes or a source */
     uint32_t version;
     uint64_t alignment;
     size_t n_kv;
@@ -58,7 +59,8 @@ struct gguf_file {
 };
 
 struct gguf_private {
-    struct arena arena; /* paths, keys, names, strings handed out */
+    struct arena arena;               /* paths, keys, names, strings handed out */
+    const struct gguf_source *source; /* NULL: files are mapped */
     size_t n_files;
     struct gguf_file *files;
     /* All tensors of the set; the offset of each record in its file. */
@@ -88,6 +90,9 @@ int gguf_reader_name(struct gguf_reader *reader, const char *what, uint64_t max,
                      struct stile_error *error);
 /* Passes over n strings. */
 int gguf_reader_skip_strings(struct gguf_reader *reader, uint64_t n, struct stile_error *error);
+
+/* Gives back what was read beyond the metadata. */
+void gguf_reader_trim(struct gguf_reader *reader);
 
 /* Room for one more item in two arrays that grow together; `n_max` bounds the growth. */
 int gguf_grow(void **items, size_t item_bytes, uint64_t **offsets, size_t n, size_t *capacity, size_t n_max,

@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIRST_READ_BYTES = 256 * 1024 };
+/* A source is slow per byte, and slow to answer: it is asked for more at first, and then not for twice as much. */
+enum { FIRST_READ_BYTES = 256 << 10, SOURCE_FIRST_BYTES = 1 << 20, SOURCE_STEP_BYTES = 2 << 20 };
 
 int gguf_fail(const struct gguf_reader *reader, uint64_t at, int code, struct stile_error *error, const char *format,
               ...)
@@ -27,31 +28,49 @@ int gguf_fail(const struct gguf_reader *reader, uint64_t at, int code, struct st
                      code == STILE_ERROR_MALFORMED ? " (damaged or truncated file: download it again)" : "");
 }
 
+static int read_file(const struct gguf_reader *reader, uint64_t at, uint64_t n, uint8_t *bytes,
+                     struct stile_error *error)
+{
+    if (reader->source) return reader->source->read(reader->source->user, at, n, bytes, error);
+    for (uint64_t end = at + n; at < end;) {
+        ssize_t got = pread(reader->fd, bytes, end - at, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+            return error_set(error, STILE_ERROR_IO, "%s: offset %" PRIu64 ": cannot read: %s", reader->path, at,
+                             strerror(errno));
+        if (got == 0)
+            return error_set(error, STILE_ERROR_IO, "%s: offset %" PRIu64 ": the file became shorter while it was read",
+                             reader->path, at);
+        bytes += got;
+        at += (uint64_t)got;
+    }
+    return 0;
+}
+
+/* Up to where to read when all before `end` is needed. */
+static uint64_t read_end(const struct gguf_reader *reader, uint64_t end)
+{
+    uint64_t first = reader->source ? SOURCE_FIRST_BYTES : FIRST_READ_BYTES, want = 2 * reader->n_bytes;
+    if (reader->source && want > reader->n_bytes + SOURCE_STEP_BYTES) want = reader->n_bytes + SOURCE_STEP_BYTES;
+    if (want < first) want = first;
+    if (want < end) want = end;
+    return want < reader->size_bytes ? want : reader->size_bytes;
+}
+
 /* Reads the file up to `end` or further. */
 static int load(struct gguf_reader *reader, uint64_t end, struct stile_error *error)
 {
     if (end > GGUF_METADATA_BYTES_MAX)
         return gguf_fail(reader, reader->at, STILE_ERROR_UNSUPPORTED, error,
                          "metadata goes on for more than %d bytes, the limit of this program", GGUF_METADATA_BYTES_MAX);
-    uint64_t want = end > 2 * reader->n_bytes ? end : 2 * reader->n_bytes;
-    if (want < FIRST_READ_BYTES) want = FIRST_READ_BYTES;
-    if (want > reader->size_bytes) want = reader->size_bytes;
+    uint64_t want = read_end(reader, end);
     uint8_t *bytes = realloc(reader->owned, want);
     if (!bytes) return error_memory(error, want, "metadata");
     reader->owned = bytes;
     reader->bytes = bytes;
-    while (reader->n_bytes < want) {
-        ssize_t n = pread(reader->fd, bytes + reader->n_bytes, want - reader->n_bytes, (off_t)reader->n_bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0)
-            return error_set(error, STILE_ERROR_IO, "%s: offset %" PRIu64 ": cannot read: %s", reader->path,
-                             reader->n_bytes, strerror(errno));
-        if (n == 0)
-            return error_set(error, STILE_ERROR_IO, "%s: offset %" PRIu64 ": the file became shorter while it was read",
-                             reader->path, reader->n_bytes);
-        reader->n_bytes += (uint64_t)n;
-    }
-    return 0;
+    int code = read_file(reader, reader->n_bytes, want - reader->n_bytes, bytes + reader->n_bytes, error);
+    if (code == 0) reader->n_bytes = want;
+    return code;
 }
 
 int gguf_reader_need(struct gguf_reader *reader, uint64_t n, const char *what, struct stile_error *error)
@@ -135,6 +154,15 @@ int gguf_reader_skip_strings(struct gguf_reader *reader, uint64_t n, struct stil
         reader->at += length;
     }
     return 0;
+}
+
+void gguf_reader_trim(struct gguf_reader *reader)
+{
+    if (!reader->owned || reader->at == 0) return;
+    uint8_t *bytes = realloc(reader->owned, reader->at);
+    if (bytes) reader->owned = bytes;
+    reader->bytes = reader->owned;
+    reader->n_bytes = reader->at;
 }
 
 int gguf_grow(void **items, size_t item_bytes, uint64_t **offsets, size_t n, size_t *capacity, size_t n_max,

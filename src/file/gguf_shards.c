@@ -14,11 +14,17 @@ struct split {
 static int file_open(struct gguf_private *set, struct gguf_file *file, uint32_t shard, const char *path,
                      struct stile_error *error)
 {
+    const struct gguf_source *source = set->source;
     file->path = path;
-    int code = map_open(&file->map, path, error);
+    file->reader = (struct gguf_reader){.path = path, .source = source, .fd = -1};
+    int code =
+        source ? source->open(source->user, path, &file->reader.size_bytes, error) : map_open(&file->map, path, error);
     if (code != 0) return code;
-    /* through the map's descriptor, so that metadata and weights are of the same file */
-    file->reader = (struct gguf_reader){.path = path, .fd = map_fd(file->map), .size_bytes = map_size_bytes(file->map)};
+    if (!source) {
+        /* through the map's descriptor, so that metadata and weights are of the same file */
+        file->reader.fd = map_fd(file->map);
+        file->reader.size_bytes = map_size_bytes(file->map);
+    }
     return gguf_parse(set, file, shard, error);
 }
 
@@ -34,6 +40,12 @@ static void file_drop_metadata(struct gguf_file *file)
     file->keys = NULL;
     file->reader.owned = NULL;
     file->n_kv = 0;
+}
+
+static void file_close(struct gguf_file *file)
+{
+    file_drop_metadata(file);
+    map_close(file->map);
 }
 
 static int read_split(const struct gguf_file *file, struct split *split, struct stile_error *error)
@@ -102,16 +114,25 @@ static int check_split(const struct gguf_file *file, const struct split *split, 
                      file->path, key, is, path, wanted);
 }
 
-/* Opens all files of the set that `named` (the split of the file at `path`) tells of. */
+/* Opens all files of the set that `named` (the split of the file at `path`) tells of. The file that is open already is
+ * kept if it is the first, and forgotten otherwise: so all are treated the same way. */
 static int set_open(struct gguf_private *set, const char *path, const struct split *named, struct stile_error *error)
 {
     size_t prefix_bytes = 0;
     int code = shard_prefix(path, named, &prefix_bytes, error);
     if (code != 0) return code;
-    set->files = calloc(named->count, sizeof *set->files);
-    if (!set->files) return error_memory(error, named->count * sizeof *set->files, "the shards");
+    struct gguf_file *files = calloc(named->count, sizeof *files);
+    if (!files) return error_memory(error, named->count * sizeof *files, "the shards");
+    if (named->no == 0) {
+        files[0] = set->files[0];
+    } else {
+        file_close(&set->files[0]);
+        set->n_tensors = 0;
+    }
+    free(set->files);
+    set->files = files;
     set->n_files = named->count;
-    for (uint64_t i = 0; code == 0 && i < named->count; i++) {
+    for (uint64_t i = named->no == 0; code == 0 && i < named->count; i++) {
         struct split split;
         const char *name = shard_path(set, path, prefix_bytes, i, named->count);
         if (!name) return error_memory(error, prefix_bytes, "a path");
@@ -130,10 +151,8 @@ static int set_open(struct gguf_private *set, const char *path, const struct spl
 
 static void set_close(struct gguf_private *set)
 {
-    for (size_t i = 0; i < set->n_files; i++) {
-        file_drop_metadata(&set->files[i]);
-        map_close(set->files[i].map);
-    }
+    for (size_t i = 0; i < set->n_files; i++)
+        file_close(&set->files[i]);
     free(set->files);
     free(set->tensors);
     free(set->tensor_at);
@@ -152,15 +171,7 @@ static int set_open_any(struct gguf_private *set, const char *path, struct stile
     set->n_files = 1;
     int code = file_open(set, &set->files[0], 0, path, error);
     if (code == 0) code = read_split(&set->files[0], &split, error);
-    if (code != 0 || split.count == 0) return code;
-    /* a shard: begin again with the first, so that all are treated the same way */
-    file_drop_metadata(&set->files[0]);
-    map_close(set->files[0].map);
-    free(set->files);
-    set->files = NULL;
-    set->n_files = 0;
-    set->n_tensors = 0;
-    return set_open(set, path, &split, error);
+    return code != 0 || split.count == 0 ? code : set_open(set, path, &split, error);
 }
 
 /* Takes the set over, also on failure. */
@@ -191,15 +202,21 @@ static int gguf_create(struct gguf **out, struct gguf_private *set, const char *
     return 0;
 }
 
-int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error)
+int gguf_open_source(struct gguf **gguf, const char *path, const struct gguf_source *source, struct stile_error *error)
 {
     struct gguf_private *set = calloc(1, sizeof *set);
     if (!set) return error_memory(error, sizeof *set, "a model file");
+    set->source = source;
     const char *own = arena_string(&set->arena, path, strlen(path));
     int code = own ? set_open_any(set, own, error) : error_memory(error, strlen(path), "a path");
     if (code == 0) return gguf_create(gguf, set, own, error);
     set_close(set);
     return code;
+}
+
+int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error)
+{
+    return gguf_open_source(gguf, path, NULL, error);
 }
 
 /* Takes the set over, also on failure. */
@@ -274,6 +291,6 @@ uint64_t gguf_memory_bytes(const struct gguf *gguf)
     const struct gguf_private *set = gguf->private;
     uint64_t total = set->arena.total_bytes + set->tensor_capacity * (sizeof *set->tensors + sizeof *set->tensor_at);
     for (size_t i = 0; i < set->n_files; i++)
-        total += set->files[i].reader.n_bytes;
+        if (set->files[i].kv) total += set->files[i].reader.at;
     return total;
 }

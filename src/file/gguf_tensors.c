@@ -98,6 +98,7 @@ static int place_tensors(struct gguf_private *set, struct gguf_file *file, size_
         if (tensor->size_bytes > 0 && end > reader->size_bytes)
             return gguf_fail(reader, set->tensor_at[i], STILE_ERROR_MALFORMED, error,
                              "its data ends at %" PRIu64 ", the file at %" PRIu64, end, reader->size_bytes);
+        if (reader->source) continue;
         /* one without elements may stand behind the end, where the last padding is missing */
         tensor->data = tensor->size_bytes > 0 ? data + tensor->offset_bytes : data;
     }

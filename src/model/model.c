@@ -139,7 +139,7 @@ static int read_scale(struct model *model, struct weight *weight, struct stile_e
     float *scales = weight->n_experts > 0 ? arena_array(&model->arena, n_scales, sizeof *scales) : &weight->scale;
     if (!scales) return error_memory(error, n_scales * sizeof *scales, name);
     for (uint64_t i = 0; i < n_scales; i++) {
-        scales[i] = f32_from_bits(load_u32((const char *)scale->data + i * sizeof *scales));
+        scales[i] = scale->data ? f32_from_bits(load_u32((const char *)scale->data + i * sizeof *scales)) : 1;
         if (!isfinite(scales[i]))
             return error_set(error, STILE_ERROR_MALFORMED, "%s: tensor %s: scale %llu is not a finite number",
                              model->gguf->path, name, (unsigned long long)i);
@@ -181,7 +181,11 @@ static int find_weight(struct model *model, uint32_t layer, enum role role, stru
     if (failed || spec->rows != SIZE_NONE) return failed;
     float *floats = arena_array(&model->arena, weight->cols, sizeof *floats);
     if (!floats) return error_memory(error, weight->cols * sizeof *floats, name);
-    format_decode(weight->format, weight->data, weight->cols, floats);
+    if (weight->data)
+        format_decode(weight->format, weight->data, weight->cols, floats);
+    else
+        for (uint64_t i = 0; i < weight->cols; i++)
+            floats[i] = 1;
     weight->floats = floats;
     return 0;
 }

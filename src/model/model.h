@@ -1,6 +1,7 @@
 /* model.h - a model: hyperparameters and weights, each weight found by its role and checked for shape.
  *
- * Immutable once opened; weights point into the mapped file. Owns its gguf.
+ * Immutable once opened; weights point into the mapped file. Owns its gguf. Where only the metadata is there
+ * (gguf_open_source), matrices have no data, and vectors and scales are ones: all but computing works.
  */
 #ifndef STILE_MODEL_MODEL_H
 #define STILE_MODEL_MODEL_H
@@ -56,7 +57,7 @@ struct weight {
     uint64_t rows; /* 1 for vectors */
     uint64_t cols;
     uint64_t row_bytes;
-    const void *data; /* of an expert's matrix: see expert_bytes */
+    const void *data; /* of an expert's matrix: see expert_bytes; NULL: only the metadata is there */
     float scale;      /* multiplies all elements (NVFP4's second level); 1 otherwise */
     /* Of experts' matrices; 0 and NULL otherwise. Expert i's is at data + i * expert_bytes, where data is in memory. */
     uint64_t n_experts;

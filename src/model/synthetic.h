@@ -45,5 +45,7 @@ int synthetic_write(const struct synthetic *synthetic, const char *path, const s
  * that much memory is free is the caller's to know. */
 int synthetic_open(const struct synthetic *synthetic, const struct synthetic_options *options, struct gguf **gguf,
                    struct stile_error *error);
+/* Its metadata alone, opened (gguf_open_source). Makes no weights. */
+int synthetic_open_header(const struct synthetic *synthetic, struct gguf **gguf, struct stile_error *error);
 
 #endif

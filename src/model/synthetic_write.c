@@ -200,12 +200,17 @@ static uint8_t *map_memory(size_t n)
     return mapped + before;
 }
 
+static void write_name(const struct synthetic *synthetic, char name[128])
+{
+    snprintf(name, 128, "(synthetic %s %s)", synthetic->shape.id, mix_name(synthetic->mix));
+}
+
 int synthetic_open(const struct synthetic *synthetic, const struct synthetic_options *options, struct gguf **gguf,
                    struct stile_error *error)
 {
     char name[128];
     size_t n = (size_t)synthetic->size_bytes;
-    snprintf(name, sizeof name, "(synthetic %s %s)", synthetic->shape.id, mix_name(synthetic->mix));
+    write_name(synthetic, name);
     uint8_t *memory = map_memory(n);
     if (!memory) return error_memory(error, n, name);
     struct sink sink = {.begin = memory,
@@ -220,4 +225,34 @@ int synthetic_open(const struct synthetic *synthetic, const struct synthetic_opt
     if (!sink.failed) return gguf_open_mapping(gguf, name, memory, n, error);
     munmap(memory, n);
     return sink.failed;
+}
+
+/* ---- its header ---------------------------------------------------------------------------------- */
+
+static int open_source(void *user, const char *path, uint64_t *size_bytes, struct stile_error *error)
+{
+    const struct synthetic *synthetic = user;
+    (void)path;
+    (void)error;
+    *size_bytes = synthetic->size_bytes;
+    return 0;
+}
+
+/* What is read of the weights, since readers look ahead, is zero: nobody uses it. */
+static int read_source(void *user, uint64_t at, uint64_t n, uint8_t *bytes, struct stile_error *error)
+{
+    const struct buffer *header = &((const struct synthetic *)user)->header;
+    uint64_t n_header = at >= header->n ? 0 : header->n - at < n ? header->n - at : n;
+    (void)error;
+    if (n_header > 0) memcpy(bytes, header->data + at, n_header);
+    memset(bytes + n_header, 0, n - n_header);
+    return 0;
+}
+
+int synthetic_open_header(const struct synthetic *synthetic, struct gguf **gguf, struct stile_error *error)
+{
+    char name[128];
+    struct gguf_source source = {.user = (void *)synthetic, .open = open_source, .read = read_source};
+    write_name(synthetic, name);
+    return gguf_open_source(gguf, name, &source, error);
 }

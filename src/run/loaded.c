@@ -2,7 +2,6 @@
 #include "run/loaded.h"
 
 #include "base/clock.h"
-#include "model/synthetic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +84,7 @@ static int build(struct stile_model *m, struct gguf *gguf, uint64_t begin_ns, st
     return failed;
 }
 
-static int create(struct stile_model **model, const char *path, struct gguf *gguf, uint64_t begin_ns,
+int loaded_create(struct stile_model **model, const char *path, struct gguf *gguf, uint64_t begin_ns,
                   struct stile_error *error)
 {
     struct stile_model *m = calloc(1, sizeof *m);
@@ -114,11 +113,10 @@ int stile_model_open(struct stile_model **model, const char *path, struct stile_
     int failed = stile_model_find(path, found, sizeof found, error);
     uint64_t begin_ns = clock_ns();
     if (!failed) failed = gguf_open(&gguf, found, error);
-    return failed ? failed : create(model, found, gguf, begin_ns, error);
+    return failed ? failed : loaded_create(model, found, gguf, begin_ns, error);
 }
 
-/* The synthetic model of a shape, by name. */
-static int find_synthetic(struct synthetic **synthetic, const char *name, const char *format, struct stile_error *error)
+int loaded_synthetic(struct synthetic **synthetic, const char *name, const char *format, struct stile_error *error)
 {
     const struct shape *shape = shape_find(name);
     if (!shape)
@@ -133,12 +131,12 @@ int stile_model_synthesize(struct stile_model **model, const char *shape, const 
     struct gguf *gguf;
     char name[256];
     uint64_t begin_ns = clock_ns();
-    int failed = find_synthetic(&synthetic, shape, format, error);
+    int failed = loaded_synthetic(&synthetic, shape, format, error);
     if (failed) return failed;
     failed = synthetic_open(synthetic, NULL, &gguf, error);
     synthetic_free(synthetic);
     snprintf(name, sizeof name, "%s in %s", shape, format);
-    return failed ? failed : create(model, name, gguf, begin_ns, error);
+    return failed ? failed : loaded_create(model, name, gguf, begin_ns, error);
 }
 
 int stile_shape_write(const char *shape, const char *format, const char *path,
@@ -146,7 +144,7 @@ int stile_shape_write(const char *shape, const char *format, const char *path,
                       struct stile_error *error)
 {
     struct synthetic *synthetic;
-    int failed = find_synthetic(&synthetic, shape, format, error);
+    int failed = loaded_synthetic(&synthetic, shape, format, error);
     if (failed) return failed;
     struct synthetic_options options = {.on_progress = on_progress, .user = user};
     failed = synthetic_write(synthetic, path, &options, error);

@@ -47,6 +47,14 @@ class Info(CliTest):
             max(tensor["offset_bytes"] + tensor["size_bytes"] for tensor in tensors), os.path.getsize(model_path())
         )
 
+    def test_shapes_need_no_file(self):
+        info = json.loads(self.stile("info", "llama-3.1-70b", "--format", "q8_0", "--json", env={"HOME": "/none"})[0])
+        self.assertEqual((info["n_layers"], info["d_model"], info["n_shards"]), (80, 8192, 1))
+        self.assertEqual([share["format"] for share in info["formats"]], ["Q8_0", "F32"])
+        self.assertAlmostEqual(info["memory"]["weights_bytes"] / 1e9, 75, delta=1)
+        self.assertRegex(self.stile("info", "qwen3-30b-a3b")[0], r"(?m)^size +17\.\d GiB, 4\.\d+ bits per parameter$")
+        self.fails("info", "llama-3.1-70b", "--format", "none", status=1, says='"none" is unknown')
+
     def test_memory_at_a_context(self):
         def kv(*arguments):
             memory = json.loads(self.stile("info", MODEL, "--json", *arguments)[0])["memory"]
