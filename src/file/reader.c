@@ -1,0 +1,257 @@
+#include "file/reader.h"
+
+#include "base/clock.h"
+#include "file/reader_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+size_t reader_buffer_bytes(size_t size_bytes)
+{
+    size_t room = size_bytes + 2 * READER_ALIGNMENT - 1;
+    return room / READER_ALIGNMENT * READER_ALIGNMENT;
+}
+
+/* ---- chunks ------------------------------------------------------------------------------------ */
+
+bool reader_take(struct reader *reader, struct reader_chunk *chunk)
+{
+    struct reader_read *read = reader->first;
+    if (!read) return false;
+    uint64_t begin = read->offset - read->offset % READER_ALIGNMENT;
+    size_t n = reader->options.chunk_bytes;
+    if (n > read->end - read->next) n = (size_t)(read->end - read->next);
+    uint64_t needed = read->offset + read->size_bytes;
+    *chunk = (struct reader_chunk){
+        .read = read,
+        .file = &reader->files[read->file],
+        .to = (char *)read->buffer + (read->next - begin),
+        .offset = read->next,
+        .size_bytes = n,
+        .needed_bytes = needed < read->next + n ? (size_t)(needed - read->next) : n,
+    };
+    read->next += n;
+    read->n_pending++;
+    if (read->next == read->end) {
+        reader->first = read->after;
+        if (!reader->first) reader->last = NULL;
+    }
+    return true;
+}
+
+bool reader_chunk_advance(struct reader_chunk *chunk, ssize_t result, int error)
+{
+    if (result < 0) {
+        if (error == EINTR || error == EAGAIN) return false;
+        chunk->failed = error;
+        return true;
+    }
+    chunk->got_bytes += (size_t)result;
+    if (chunk->got_bytes >= chunk->needed_bytes) return true;
+    /* Only the end of a file makes a direct read stop between two blocks. */
+    bool ended = result == 0 || (chunk->file->direct && chunk->got_bytes % READER_ALIGNMENT != 0);
+    if (ended) chunk->failed = READER_TRUNCATED;
+    return ended;
+}
+
+void reader_finish(struct reader *reader, const struct reader_chunk *chunk)
+{
+    struct reader_read *read = chunk->read;
+    if (!chunk->file->direct)
+        posix_fadvise(chunk->file->fd, (off_t)chunk->offset, (off_t)chunk->size_bytes, POSIX_FADV_DONTNEED);
+    pthread_mutex_lock(&reader->lock);
+    reader->stats.read_bytes += chunk->got_bytes;
+    read->n_pending--;
+    if (chunk->failed && !read->failed) read->failed = chunk->failed;
+    if (read->n_pending == 0 && read->next == read->end) {
+        if (--reader->n_reads == 0) reader->stats.busy_ns += clock_ns() - reader->busy_since_ns;
+        atomic_store_explicit(&read->done, true, memory_order_release);
+        pthread_cond_broadcast(&reader->done);
+    }
+    pthread_mutex_unlock(&reader->lock);
+}
+
+/* ---- by threads -------------------------------------------------------------------------------- */
+
+static void *read_chunks(void *argument)
+{
+    struct reader *reader = argument;
+    struct reader_chunk chunk;
+    for (;;) {
+        pthread_mutex_lock(&reader->lock);
+        while (!reader->stop && !reader->first)
+            pthread_cond_wait(&reader->work, &reader->lock);
+        bool taken = !reader->stop && reader_take(reader, &chunk);
+        pthread_mutex_unlock(&reader->lock);
+        if (!taken) return NULL;
+        ssize_t result;
+        do
+            result = reader->options.pread(chunk.file->fd, chunk.to + chunk.got_bytes,
+                                           chunk.size_bytes - chunk.got_bytes, (off_t)(chunk.offset + chunk.got_bytes));
+        while (!reader_chunk_advance(&chunk, result, errno));
+        reader_finish(reader, &chunk);
+    }
+}
+
+/* ---- the reader -------------------------------------------------------------------------------- */
+
+static int start_threads(struct reader *reader, struct stile_error *error)
+{
+    void *(*work)(void *) = reader->uring ? reader_uring_run : read_chunks;
+    int n = reader->uring ? 1 : reader->options.n_in_flight;
+    for (; reader->n_threads < n; reader->n_threads++) {
+        int failed = pthread_create(&reader->threads[reader->n_threads], NULL, work, reader);
+        if (failed) return error_set(error, STILE_ERROR_MEMORY, "cannot start a reading thread: %s", strerror(failed));
+    }
+    return 0;
+}
+
+int reader_create(struct reader **reader, const struct reader_options *options, struct stile_error *error)
+{
+    struct reader *r = calloc(1, sizeof *r);
+    if (!r) return error_memory(error, sizeof *r, "a reader");
+    r->options = *options;
+    if (r->options.n_in_flight == 0) r->options.n_in_flight = 16;
+    if (r->options.chunk_bytes == 0) r->options.chunk_bytes = (size_t)2 << 20;
+    if (!r->options.pread) r->options.pread = pread;
+    assert(r->options.n_in_flight > 0 && r->options.n_in_flight <= READER_IN_FLIGHT_MAX);
+    assert(r->options.chunk_bytes % READER_ALIGNMENT == 0);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->work, NULL);
+    pthread_cond_init(&r->done, NULL);
+    r->uring = !r->options.threads && !options->pread ? reader_uring_create(r->options.n_in_flight) : NULL;
+    int failed = start_threads(r, error);
+    if (failed) {
+        reader_free(r);
+        return failed;
+    }
+    *reader = r;
+    return 0;
+}
+
+void reader_free(struct reader *reader)
+{
+    if (!reader) return;
+    pthread_mutex_lock(&reader->lock);
+    reader->stop = true;
+    pthread_cond_broadcast(&reader->work);
+    pthread_mutex_unlock(&reader->lock);
+    if (reader->uring) reader_uring_wake(reader->uring);
+    for (int i = 0; i < reader->n_threads; i++)
+        pthread_join(reader->threads[i], NULL);
+    reader_uring_free(reader->uring);
+    for (int i = 0; i < reader->n_files; i++) {
+        close(reader->files[i].fd);
+        free(reader->files[i].path);
+    }
+    free(reader->files);
+    pthread_cond_destroy(&reader->done);
+    pthread_cond_destroy(&reader->work);
+    pthread_mutex_destroy(&reader->lock);
+    free(reader);
+}
+
+/* Some file systems open a file for direct reads and refuse to do any. */
+static bool can_read_directly(int fd)
+{
+    void *page = aligned_alloc(READER_ALIGNMENT, READER_ALIGNMENT);
+    bool can = page && pread(fd, page, READER_ALIGNMENT, 0) >= 0;
+    free(page);
+    return can;
+}
+
+static int open_file(struct reader_file *file, bool direct)
+{
+#ifdef O_DIRECT
+    if (direct) {
+        file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+        file->direct = file->fd >= 0 && can_read_directly(file->fd);
+        if (file->direct) return 0;
+        if (file->fd >= 0) close(file->fd);
+    }
+#else
+    (void)direct;
+#endif
+    file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    return file->fd >= 0 ? 0 : -1;
+}
+
+int reader_add_file(struct reader *reader, const char *path, struct stile_error *error)
+{
+    struct reader_file *files = realloc(reader->files, ((size_t)reader->n_files + 1) * sizeof *files);
+    if (!files) return error_memory(error, sizeof *files, "a file to read");
+    reader->files = files;
+    struct reader_file *file = &files[reader->n_files];
+    *file = (struct reader_file){.path = strdup(path)};
+    if (!file->path) return error_memory(error, strlen(path), "a path");
+    if (open_file(file, reader->options.way == READER_DIRECT) != 0) {
+        int code = error_set(error, STILE_ERROR_IO, "%s: cannot open: %s", path, strerror(errno));
+        free(file->path);
+        return code;
+    }
+    return reader->n_files++;
+}
+
+bool reader_is_direct(const struct reader *reader, int file)
+{
+    return reader->files[file].direct;
+}
+
+const char *reader_mechanism(const struct reader *reader)
+{
+    return reader->uring ? "io_uring" : "threads";
+}
+
+void reader_start(struct reader *reader, struct reader_read *read)
+{
+    assert(read->file >= 0 && read->file < reader->n_files && read->size_bytes > 0);
+    uint64_t end = read->offset + read->size_bytes;
+    read->next = read->offset - read->offset % READER_ALIGNMENT;
+    read->end = (end + READER_ALIGNMENT - 1) / READER_ALIGNMENT * READER_ALIGNMENT;
+    read->n_pending = 0;
+    read->failed = 0;
+    read->after = NULL;
+    atomic_store_explicit(&read->done, false, memory_order_relaxed);
+    pthread_mutex_lock(&reader->lock);
+    if (reader->n_reads++ == 0) reader->busy_since_ns = clock_ns();
+    if (reader->last)
+        reader->last->after = read;
+    else
+        reader->first = read;
+    reader->last = read;
+    pthread_cond_broadcast(&reader->work);
+    pthread_mutex_unlock(&reader->lock);
+    if (reader->uring) reader_uring_wake(reader->uring);
+}
+
+bool reader_is_done(const struct reader_read *read)
+{
+    return atomic_load_explicit(&read->done, memory_order_acquire);
+}
+
+int reader_wait(struct reader *reader, struct reader_read *read, struct stile_error *error)
+{
+    if (!reader_is_done(read)) {
+        pthread_mutex_lock(&reader->lock);
+        while (!reader_is_done(read))
+            pthread_cond_wait(&reader->done, &reader->lock);
+        pthread_mutex_unlock(&reader->lock);
+    }
+    if (!read->failed) return 0;
+    return error_set(error, STILE_ERROR_IO, "%s: offset %llu: cannot read %zu bytes: %s",
+                     reader->files[read->file].path, (unsigned long long)read->offset, read->size_bytes,
+                     read->failed == READER_TRUNCATED ? "the file ends before" : strerror(read->failed));
+}
+
+void reader_stats(struct reader *reader, struct reader_stats *stats)
+{
+    pthread_mutex_lock(&reader->lock);
+    *stats = reader->stats;
+    if (reader->n_reads > 0) stats->busy_ns += clock_ns() - reader->busy_since_ns;
+    pthread_mutex_unlock(&reader->lock);
+}

@@ -1,0 +1,61 @@
+/* reader_private.h - what reader.c and reader_uring.c share. */
+#ifndef STILE_FILE_READER_PRIVATE_H
+#define STILE_FILE_READER_PRIVATE_H
+
+#include "file/reader.h"
+
+#include <pthread.h>
+
+enum { READER_TRUNCATED = -1 };
+
+struct reader_file {
+    char *path;
+    int fd;
+    bool direct;
+};
+
+/* A part of a read that goes to the kernel at once. */
+struct reader_chunk {
+    struct reader_read *read;
+    const struct reader_file *file;
+    char *to;
+    uint64_t offset;
+    size_t size_bytes;   /* asked for: aligned, so it may reach past the end of the file */
+    size_t needed_bytes; /* of these, that must come */
+    size_t got_bytes;
+    int failed;
+};
+
+struct reader_uring;
+
+struct reader {
+    struct reader_options options;
+    struct reader_file *files;
+    int n_files;
+    pthread_mutex_t lock; /* over all that follows, and the reads */
+    pthread_cond_t work, done;
+    struct reader_read *first, *last; /* with chunks that are not begun */
+    size_t n_reads;                   /* started and not done */
+    uint64_t busy_since_ns;
+    struct reader_stats stats;
+    bool stop;
+    struct reader_uring *uring; /* NULL: threads read */
+    pthread_t threads[READER_IN_FLIGHT_MAX];
+    int n_threads;
+};
+
+/* The next chunk to begin, under the lock; false: there is none. */
+bool reader_take(struct reader *reader, struct reader_chunk *chunk);
+/* Counts what one system call brought (errno in `error` where it is negative); true: the chunk is complete, or failed. */
+bool reader_chunk_advance(struct reader_chunk *chunk, ssize_t result, int error);
+void reader_finish(struct reader *reader, const struct reader_chunk *chunk);
+
+/* NULL where io_uring may not be used. */
+struct reader_uring *reader_uring_create(int n_in_flight);
+void reader_uring_free(struct reader_uring *uring);
+/* There is new work, or it is time to stop. */
+void reader_uring_wake(struct reader_uring *uring);
+/* The reading thread; the argument is the reader. */
+void *reader_uring_run(void *reader);
+
+#endif
