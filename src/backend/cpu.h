@@ -1,13 +1,14 @@
 /* cpu.h - runs programs on the processor.
  *
  * A program is lowered once into steps with the few barriers its data needs, for one token and for many; cpu_run
- * crosses them with all threads. Weights are used where they are mapped, the KV cache belongs to the caller.
- * One cpu_run at a time.
+ * crosses them with all threads. Weights are used where they are mapped, or, where they are not all in memory, asked for
+ * piece by piece; the KV cache belongs to the caller. One cpu_run at a time.
  */
 #ifndef STILE_BACKEND_CPU_H
 #define STILE_BACKEND_CPU_H
 
 #include "kernel/kernel.h"
+#include "plan/placement.h"
 #include "program/cost.h"
 
 /* One layer's cache: keys and values are one kernel_kv_bytes after the other, for each KV head; zeros at first. A layer
@@ -17,12 +18,32 @@ struct cpu_kv {
     size_t capacity; /* a multiple of KERNEL_KV_TILE */
 };
 
+/* Where weights come from that are not all in memory. In each run every thread goes through the pieces (placement.h) in
+ * the order of the program (experts that are not there yet come after those of the same operation that are): it acquires
+ * and releases each STREAMED piece, and each CACHED one of the experts wanted, once, also where it has no work on it; and
+ * acquires the RESIDENT ones it has work on. A run that fails or is cancelled leaves out what is left, also releasing.
+ * All functions are called by many threads at once. */
+struct cpu_weights {
+    const struct placement *placement;
+    void *user;
+    /* The rows of a piece, readable until this thread releases it (RESIDENT: to the end of the run). If they are not there:
+     * waits for them, or without `wait` returns NULL at once. NULL with `wait`: they will never come; the run ends with
+     * the error IO. */
+    const void *(*acquire)(void *user, size_t piece, bool wait);
+    /* Not of RESIDENT pieces. */
+    void (*release)(void *user, size_t piece);
+    /* Experts that the operations of this layer will ask for: e, where begins[e + 1] > begins[e], by so many tokens.
+     * Called by one thread; others may ask for their pieces before. Valid during the call. */
+    void (*want)(void *user, int32_t layer, const uint32_t *begins);
+};
+
 struct cpu_options {
     const struct kernel_table *kernels;
     int n_threads;
-    uint32_t n_batch;      /* most tokens of one run */
-    uint32_t n_ctx;        /* positions at most */
-    enum format kv_format; /* F16, F32 or Q8_0 */
+    uint32_t n_batch;                  /* most tokens of one run */
+    uint32_t n_ctx;                    /* positions at most */
+    enum format kv_format;             /* F16, F32 or Q8_0 */
+    const struct cpu_weights *weights; /* NULL: all are mapped */
 };
 
 struct cpu_batch {
@@ -37,11 +58,11 @@ struct cpu_batch {
 
 struct cpu;
 
-/* The program must outlive it. */
+/* The program, and the weights' source, must outlive it. */
 int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu_options *options,
                struct stile_error *error);
 void cpu_free(struct cpu *cpu);
-/* 0, or CANCELLED with the batch's part of the KV cache in an unknown state. */
+/* 0, or CANCELLED, or IO where weights did not come; then the batch's part of the KV cache is in an unknown state. */
 int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *error);
 
 /* Where the time of runs goes, operation by operation. */

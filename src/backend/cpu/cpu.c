@@ -73,11 +73,23 @@ static void reserve_expert_acts(struct reservation *r, const struct program *pro
     cpu->expert_acts = reserve(r, n_batch * program->model->hparams.n_experts_used, widest_bytes);
 }
 
+/* The most pieces that an operation with experts has. */
+static size_t most_pieces(const struct program *program, const struct placement *placement)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < program->n_ops; i++) {
+        size_t n = placement->first[i + 1] - placement->first[i];
+        if (program->ops[i].kind == OP_EXPERTS && n > most) most = n;
+    }
+    return most;
+}
+
 /* What a thread needs in a mixture of experts. */
-static void reserve_routing(struct reservation *r, const struct hparams *h, size_t n_batch,
+static void reserve_routing(struct reservation *r, const struct program *program, const struct cpu_options *options,
                             const size_t act_bytes[ACT_COUNT], struct cpu_thread *thread)
 {
-    size_t widest_bytes = 0;
+    const struct hparams *h = &program->model->hparams;
+    size_t widest_bytes = 0, n_batch = options->n_batch;
     if (h->n_experts == 0) return;
     for (int act = 0; act < ACT_COUNT; act++)
         if (act_bytes[act] > widest_bytes) widest_bytes = act_bytes[act];
@@ -87,9 +99,11 @@ static void reserve_routing(struct reservation *r, const struct hparams *h, size
     routing->slots = reserve(r, n_batch * h->n_experts_used, sizeof *routing->slots);
     routing->tokens = reserve(r, n_batch * h->n_experts_used, sizeof *routing->tokens);
     thread->gathered = reserve(r, n_batch, widest_bytes);
+    if (options->weights)
+        routing->late = reserve(r, most_pieces(program, options->weights->placement), sizeof *routing->late);
 }
 
-static void reserve_thread(struct reservation *r, const struct program *program, size_t n_batch,
+static void reserve_thread(struct reservation *r, const struct program *program, const struct cpu_options *options,
                            const size_t act_bytes[ACT_COUNT], struct cpu_thread *thread)
 {
     size_t d_model = program->model->hparams.d_model;
@@ -99,7 +113,7 @@ static void reserve_thread(struct reservation *r, const struct program *program,
     for (int act = 0; act < ACT_COUNT; act++)
         thread->acts[act] = reserve(r, act_bytes[act], 1);
     thread->scratch = reserve(r, scratch_bytes(program), 1);
-    reserve_routing(r, &program->model->hparams, n_batch, act_bytes, thread);
+    reserve_routing(r, program, options, act_bytes, thread);
 }
 
 static void reserve_all(struct reservation *r, const struct program *program, const struct cpu_options *options)
@@ -129,7 +143,7 @@ static void reserve_all(struct reservation *r, const struct program *program, co
     cpu->many.steps = reserve(r, n_steps, sizeof *cpu->many.steps);
     cpu->per_thread = reserve(r, (size_t)options->n_threads, sizeof *cpu->per_thread);
     for (int i = 0; i < options->n_threads && !r->failed; i++)
-        reserve_thread(r, program, n_batch, act_bytes, cpu->per_thread ? &cpu->per_thread[i] : &(struct cpu_thread){0});
+        reserve_thread(r, program, options, act_bytes, cpu->per_thread ? &cpu->per_thread[i] : &(struct cpu_thread){0});
 }
 
 uint64_t cpu_memory_bytes(const struct program *program, const struct cpu_options *options)
@@ -161,8 +175,8 @@ int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu
                      &c->magnitude);
     if (c->frequencies_local)
         rope_frequencies(&h->rope_local, h->n_rot, NULL, c->frequencies_local, &c->magnitude_local);
-    lower(program, true, &c->single);
-    lower(program, false, &c->many);
+    lower(program, true, options->weights, &c->single);
+    lower(program, false, options->weights, &c->many);
     *cpu = c;
     return 0;
 }
@@ -177,10 +191,16 @@ void cpu_free(struct cpu *cpu)
     free(cpu);
 }
 
+static bool should_leave(struct cpu *cpu)
+{
+    return (cpu->batch->cancel && *cpu->batch->cancel) ||
+           atomic_load_explicit(&cpu->weights_failed, memory_order_relaxed);
+}
+
 /* All threads must leave at the same barrier: thread 0 announces one that nobody can have passed yet. */
 static bool leave_at(struct cpu *cpu, size_t i_step, int i_thread)
 {
-    if (i_thread == 0 && cpu->batch->cancel && *cpu->batch->cancel && atomic_load(&cpu->stop_at) == SIZE_MAX)
+    if (i_thread == 0 && should_leave(cpu) && atomic_load(&cpu->stop_at) == SIZE_MAX)
         atomic_store(&cpu->stop_at, i_step);
     threads_barrier(cpu->threads);
     return atomic_load(&cpu->stop_at) <= i_step;
@@ -272,9 +292,11 @@ int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *
     assert(batch->n_tokens >= 1 && batch->n_tokens <= cpu->options.n_batch && batch->n_selected <= batch->n_tokens);
     cpu->batch = batch;
     atomic_store(&cpu->stop_at, SIZE_MAX);
+    atomic_store(&cpu->weights_failed, false);
     threads_run(cpu->threads, run_thread, cpu);
     if (cpu->profile) profile_add(cpu);
     cpu->batch = NULL;
+    if (atomic_load(&cpu->weights_failed)) return error_set(error, STILE_ERROR_IO, "weights could not be read");
     if (atomic_load(&cpu->stop_at) != SIZE_MAX) return error_set(error, STILE_ERROR_CANCELLED, "cancelled");
     return 0;
 }

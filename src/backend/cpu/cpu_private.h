@@ -14,6 +14,7 @@ struct cpu_routing {
     uint32_t *begins; /* (n_experts + 1): expert e has the slots from begins[e] to begins[e + 1] */
     uint32_t *slots;  /* (n_batch, n_experts_used): of a token's choices, best first */
     uint32_t *tokens; /* (n_batch * n_experts_used): of a slot */
+    uint32_t *late;   /* (pieces of an operation) that were not there at first */
 };
 
 /* What one thread has for itself. */
@@ -50,6 +51,7 @@ struct cpu {
     struct cpu_op_time *times;     /* (n_threads, n_ops), of the run in progress */
     const struct cpu_batch *batch; /* of the run in progress */
     atomic_size_t stop_at;         /* the step at whose barrier all threads leave */
+    atomic_bool weights_failed;    /* in the run in progress */
 };
 
 /* One thread's view of a run. */

@@ -1,4 +1,5 @@
 #include "backend/cpu/experts.h"
+#include "backend/cpu/pieces.h"
 #include "backend/cpu/share.h"
 
 #include <math.h>
@@ -69,6 +70,8 @@ void experts_group(const struct context *c, const struct step *step)
     /* each has moved to where the next one begins */
     memmove(routing->begins + 1, routing->begins, h->n_experts * sizeof *routing->begins);
     routing->begins[0] = 0;
+    const struct cpu_weights *weights = c->cpu->options.weights;
+    if (weights && c->i_thread == 0 && n_tokens > 0) weights->want(weights->user, step->op->layer, routing->begins);
 }
 
 void experts_quantize(const struct context *c, const struct step *step)
@@ -93,8 +96,8 @@ static const void *gather(const struct context *c, const struct step *step, size
     return c->own->gathered;
 }
 
-static void run_expert(const struct context *c, const struct step *step, size_t expert, size_t row_begin,
-                       size_t row_end)
+/* The product of an expert's whole matrix with its tokens. */
+static struct kernel_matmul expert_job(const struct context *c, const struct step *step, size_t expert)
 {
     const struct op *op = step->op;
     const struct weight *weight = op->weight;
@@ -115,6 +118,13 @@ static void run_expert(const struct context *c, const struct step *step, size_t 
         job.acts = (const char *)c->cpu->expert_acts + first * job.act_stride_bytes;
     else
         job.acts = c->batch->n_tokens == 1 ? c->own->acts[step->act] : gather(c, step, first, n);
+    return job;
+}
+
+static void run_expert(const struct context *c, const struct step *step, size_t expert, size_t row_begin,
+                       size_t row_end)
+{
+    struct kernel_matmul job = expert_job(c, step, expert);
     c->cpu->options.kernels->matmul(&job, row_begin, row_end, c->own->scratch);
 }
 
@@ -167,9 +177,32 @@ static void run_single(const struct context *c, const struct step *step)
     }
 }
 
+/* Piece by piece, each split over all threads: first what is there. */
+static void run_pieces(const struct context *c, const struct step *step)
+{
+    const struct program *program = c->cpu->program;
+    const struct placement *placement = c->cpu->options.weights->placement;
+    const struct cpu_routing *routing = &c->own->routing;
+    size_t op = (size_t)(step->op - program->ops), n = placement_expert_pieces(placement, program, op), n_late = 0;
+    for (size_t e = 0; e < step->op->weight->n_experts; e++) {
+        if (routing->begins[e + 1] == routing->begins[e]) continue;
+        struct kernel_matmul job = expert_job(c, step, e);
+        for (size_t i = 0; i < n; i++) {
+            size_t piece = placement->first[op] + e * n + i;
+            if (!pieces_run(c, &job, piece, false)) routing->late[n_late++] = (uint32_t)piece;
+        }
+    }
+    for (size_t i = 0; i < n_late; i++) {
+        struct kernel_matmul job = expert_job(c, step, placement->pieces[routing->late[i]].expert);
+        if (!pieces_run(c, &job, routing->late[i], true)) return;
+    }
+}
+
 void experts_matmul(const struct context *c, const struct step *step)
 {
-    if (step->split == SPLIT_COLUMNS)
+    if (step->split == SPLIT_PIECES)
+        run_pieces(c, step);
+    else if (step->split == SPLIT_COLUMNS)
         run_single(c, step);
     else
         run_many(c, step);

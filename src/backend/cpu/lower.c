@@ -22,7 +22,8 @@ struct resource {
 
 struct lowering {
     struct lowered *out;
-    bool single;
+    const struct program *program;
+    bool single, pieces;
     struct resource resources[RESOURCE_COUNT];
     bool is_private[VALUE_COUNT]; /* the newest state is in the threads' own copies */
     int quantized[ACT_COUNT];     /* the value whose newest state each activation buffer holds; -1: none */
@@ -100,6 +101,14 @@ static void lower_quantize(struct lowering *l, const struct op *op, enum kernel_
     l->quantized[act] = (int)op->in;
 }
 
+/* Rows of a piece go to all threads: no two products are split alike. */
+static void split_pieces(const struct lowering *l, struct step *step)
+{
+    if (!l->pieces) return;
+    step->split = SPLIT_PIECES;
+    step->split_width = (uint32_t)(step->op - l->program->ops);
+}
+
 static void lower_matmul(struct lowering *l, const struct op *op)
 {
     struct access accesses[3];
@@ -107,6 +116,7 @@ static void lower_matmul(struct lowering *l, const struct op *op)
     enum kernel_act act = kernel_act_of(op->weight->format);
     lower_quantize(l, op, act);
     struct step step = {.kind = STEP_OP, .op = op, .act = act, .split = SPLIT_COLUMNS, .split_width = op->width};
+    split_pieces(l, &step);
     n = 0;
     if (!l->single) accesses[n++] = (struct access){.resource = RESOURCE_ACT + (int)act, .across = true};
     n += write_value(l, op->out, &accesses[n]);
@@ -194,6 +204,7 @@ static void lower_experts(struct lowering *l, const struct op *op)
     /* with one token all experts have the same work, so the rows of all of them are split as a matrix's would be */
     struct step step = {.kind = STEP_OP, .op = op, .act = act, .split = l->single ? SPLIT_COLUMNS : SPLIT_EXPERTS};
     step.split_width = op->width;
+    split_pieces(l, &step);
     size_t n = 0;
     if (op->per_expert || !l->single) {
         int resource = op->per_expert ? RESOURCE_EXPERT_ACTS : RESOURCE_ACT + (int)act;
@@ -246,9 +257,10 @@ size_t lower_steps_max(size_t n_ops)
     return 1 + 2 * n_ops;
 }
 
-void lower(const struct program *program, bool single, struct lowered *lowered)
+void lower(const struct program *program, bool single, bool pieces, struct lowered *lowered)
 {
-    struct lowering l = {.out = lowered, .single = single, .quantized = {-1, -1, -1}};
+    struct lowering l = {
+        .out = lowered, .program = program, .single = single, .pieces = pieces, .quantized = {-1, -1, -1}};
     lowered->n_steps = 0;
     push(&l, (struct step){.kind = STEP_ANGLES, .split = SPLIT_TOKENS},
          &(struct access){.resource = RESOURCE_ANGLES, .write = true}, 1);

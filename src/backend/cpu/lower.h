@@ -20,6 +20,7 @@ enum split {
     SPLIT_COLUMNS,   /* each thread takes some of `width` elements, of all tokens */
     SPLIT_HEADS,     /* each thread takes some (token, head) pairs of `width` per token */
     SPLIT_EXPERTS,   /* each thread takes some experts, or rows of experts, of equal work */
+    SPLIT_PIECES,    /* each thread takes some rows of each piece of the weights; `width`: the operation */
     SPLIT_ATTENTION, /* dealt out one by one */
     SPLIT_PRIVATE,   /* every thread does everything, into its own copy */
 };
@@ -34,7 +35,7 @@ enum step_kind {
 struct step {
     enum step_kind kind;
     enum split split;
-    uint32_t split_width;         /* SPLIT_COLUMNS: elements; SPLIT_HEADS: heads */
+    uint32_t split_width;         /* SPLIT_COLUMNS: elements; SPLIT_HEADS: heads; PIECES: the operation's number */
     bool barrier;                 /* wait for all threads before this step */
     bool in_private, in2_private; /* inputs are the thread's own copies */
     enum kernel_act act;          /* QUANTIZE: to what; MATMUL, EXPERTS: what it reads */
@@ -48,7 +49,7 @@ struct lowered {
 
 /* Most steps that lowering a program of n_ops can give. */
 size_t lower_steps_max(size_t n_ops);
-/* Fills `steps`, which has room for lower_steps_max. `single`: for steps of one token. */
-void lower(const struct program *program, bool single, struct lowered *lowered);
+/* Fills `steps`, which has room for lower_steps_max. `single`: for steps of one token; `pieces`: weights come in pieces. */
+void lower(const struct program *program, bool single, bool pieces, struct lowered *lowered);
 
 #endif

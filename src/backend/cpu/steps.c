@@ -1,5 +1,6 @@
 /* Each step, as one thread does its share of it. */
 #include "backend/cpu/experts.h"
+#include "backend/cpu/pieces.h"
 #include "backend/cpu/share.h"
 #include "program/rope.h"
 
@@ -85,6 +86,10 @@ static void run_matmul(const struct context *c, const struct step *step)
         .out_stride = step->op->width,
     };
     size_t begin, end;
+    if (step->split == SPLIT_PIECES) {
+        pieces_matmul(c, step, &job);
+        return;
+    }
     my_columns(c, step, &begin, &end);
     if (begin < end && job.n_tokens > 0) c->cpu->options.kernels->matmul(&job, begin, end, c->own->scratch);
 }
