@@ -1,4 +1,4 @@
-/* paths.h - the cache folder, and making folders. */
+/* paths.h - the cache folder, making folders, replacing files. */
 #ifndef STILE_BASE_PATHS_H
 #define STILE_BASE_PATHS_H
 
@@ -14,5 +14,9 @@ int path_cache(char *path, size_t capacity, const char *below, struct stile_erro
 
 /* Makes the folder and the missing ones above it, readable by their owner only. One that exists already is fine. */
 int path_make_folder(const char *path, struct stile_error *error);
+
+/* Makes the text the content of a file, in a folder that is made where it is missing. The old file stays until the new one
+ * is whole and on the disk. */
+int path_replace_file(const char *path, const char *text, struct stile_error *error);
 
 #endif

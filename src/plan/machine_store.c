@@ -8,14 +8,11 @@
 #include "base/threads.h"
 #include "plan/machine.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     CACHE_BYTES_MAX = 2 << 20,
@@ -192,43 +189,6 @@ void machine_cache_load_probe(const char *path, const char *key, struct stile_pr
     json_decref(root);
 }
 
-/* Writes all bytes and closes the file; 0, or errno. */
-static int write_and_close(int file, const char *text)
-{
-    size_t n = strlen(text), at = 0;
-    int failed = 0;
-    while (at < n && !failed) {
-        ssize_t written = write(file, text + at, n - at);
-        if (written >= 0)
-            at += (size_t)written;
-        else if (errno != EINTR)
-            failed = errno;
-    }
-    if (!failed && fsync(file) != 0) failed = errno;
-    if (close(file) != 0 && !failed) failed = errno;
-    return failed;
-}
-
-/* The old file stays until the new one is whole. */
-static int replace_file(const char *path, const char *text, struct stile_error *error)
-{
-    char folder[PATH_MAX], beside[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    int n = snprintf(beside, sizeof beside, "%s.XXXXXX", path);
-    if (!slash || slash == path || n < 0 || (size_t)n >= sizeof beside)
-        return error_set(error, STILE_ERROR_ARGUMENT, "%s: not the path of a file in a folder", path);
-    snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-    int code = path_make_folder(folder, error);
-    if (code != STILE_OK) return code;
-    int file = mkstemp(beside);
-    if (file < 0) return error_set(error, STILE_ERROR_IO, "%s: cannot be made: %s", beside, strerror(errno));
-    int failed = write_and_close(file, text);
-    if (!failed && rename(beside, path) != 0) failed = errno;
-    if (!failed) return STILE_OK;
-    unlink(beside);
-    return error_set(error, STILE_ERROR_IO, "%s: cannot be written: %s", path, strerror(failed));
-}
-
 /* Sets root's object `name`, made new where it is missing or full, to have value under key. Takes the value. */
 static void set_entry(json_t *root, const char *name, const char *key, json_t *value)
 {
@@ -248,7 +208,7 @@ int machine_cache_store_probe(const char *path, const char *key, double read_byt
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     json_decref(root);
     if (!text) return error_memory(error, CACHE_BYTES_MAX, "the description of the machine");
-    int code = replace_file(path, text, error);
+    int code = path_replace_file(path, text, error);
     free(text);
     return code;
 }
