@@ -5,7 +5,7 @@
 #include "kernel/kernel.h"
 
 /* matmul_tile.inc.h: a tile of unpacked rows with its sums; for each 32 elements where their residuals begin. */
-enum { MATMUL_TILE_BYTES = 192 * 1024, MATMUL_BYTES_PER_32 = sizeof(uint32_t) };
+enum { MATMUL_TILE_BYTES = 336 * 1024, MATMUL_BYTES_PER_32 = sizeof(uint32_t) };
 
 static inline size_t act_align(size_t size_bytes)
 {
@@ -58,6 +58,17 @@ static inline struct act_row act_row_at(enum kernel_act act, size_t k, const voi
         act == ACT_Q8_32 ? (const float *)(const void *)(p + act_offset_s(k)) : NULL,
         (const int16_t *)(const void *)(p + act_offset_sums(act, k)),
         act == ACT_Q8_32 ? (const struct act_residual *)(const void *)(p + act_offset_residuals(k)) : NULL,
+    };
+}
+
+/* The row that begins skip_bytes after this one, without its residuals. */
+static inline struct act_row act_row_after(const struct act_row *row, size_t skip_bytes)
+{
+    return (struct act_row){
+        .q = row->q + skip_bytes,
+        .d = (const float *)(const void *)((const uint8_t *)row->d + skip_bytes),
+        .s = row->s ? (const float *)(const void *)((const uint8_t *)row->s + skip_bytes) : NULL,
+        .sums = (const int16_t *)(const void *)((const uint8_t *)row->sums + skip_bytes),
     };
 }
 

@@ -268,7 +268,7 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 #define TILE_LANES        8
 #define TILE_VECTORS      2
 #define TILE_COLUMNS      3
-#define TILE_ROWS         32
+#define TILE_ROWS         64
 #define TILE_MAX_UNSIGNED 64
 
 typedef __m256i tile_i;

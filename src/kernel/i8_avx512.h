@@ -235,8 +235,8 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 
 #define TILE_LANES        16
 #define TILE_VECTORS      2
-#define TILE_COLUMNS      4
-#define TILE_ROWS         64
+#define TILE_COLUMNS      6
+#define TILE_ROWS         96
 #define TILE_MAX_UNSIGNED 127
 
 typedef __m512i tile_i;

@@ -23,9 +23,10 @@ struct tile {
     struct unpacked rows[TILE_UNPACKED];
 };
 
-/* One residual of a token. */
+/* One residual of a token, copied: sorted by block they are read often, in order. */
 struct tile_residual {
-    uint16_t token, index;
+    struct act_residual residual;
+    size_t token;
 };
 
 /* A tile within a product. */
@@ -155,17 +156,18 @@ I8_INLINE void column_minus(const struct tile_place *place, struct tile_columns 
     if (place->offset) tile_minus(columns->q[c], columns->sums[c], place->offset, n_each, columns->minus[c]);
 }
 
-/* The tokens from `first` on. */
-static void columns_of_tokens(const struct tile_place *place, enum kernel_act act, size_t first,
-                              struct tile_columns *columns)
+/* The tokens from `first` on. rows: of token 0; n: the piece's elements. */
+I8_INLINE void columns_of_tokens(const struct tile_place *place, const struct act_row *rows, size_t n, size_t first,
+                                 struct tile_columns *columns)
 {
     const struct kernel_matmul *job = place->job;
     size_t b = place->begin / 32;
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
         size_t t = first + c < job->n_tokens ? first + c : job->n_tokens - 1;
-        struct act_row row = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
+        struct act_row row = act_row_after(rows, t * job->act_stride_bytes);
         columns->acc[c] = place->tile->sums[t];
-        for (size_t i = 0; i < place->n; i += 32)
+        UNROLL(8)
+        for (size_t i = 0; i < n; i += 32)
             tile_acts_store(columns->q[0], c, i, i8x32_load(row.q + place->begin + i));
         /* The parts of a row are padded to more than the last piece's share. */
         if (has_long_mins(job->format))
@@ -173,7 +175,7 @@ static void columns_of_tokens(const struct tile_place *place, enum kernel_act ac
         else
             i8x32_store(columns->sums[c], i8x32_load(row.sums + 2 * b));
         column_minus(place, columns, c);
-        if (act == ACT_Q8_256) {
+        if (!row.s) {
             columns->d[c][0] = row.d[b / 8];
         } else {
             f32x8_store(columns->d[c], f32x8_load(row.d + b));
@@ -182,17 +184,30 @@ static void columns_of_tokens(const struct tile_place *place, enum kernel_act ac
     }
 }
 
+/* What that reads. */
+I8_INLINE void columns_prefetch(const struct tile_place *place, const struct act_row *rows, size_t n, size_t first)
+{
+    size_t b = place->begin / 32;
+    for (size_t t = first; t < first + TILE_COLUMNS && t < place->job->n_tokens; t++) {
+        struct act_row row = act_row_after(rows, t * place->job->act_stride_bytes);
+        UNROLL(4)
+        for (size_t i = 0; i < n; i += 64)
+            __builtin_prefetch(row.q + place->begin + i);
+        __builtin_prefetch(row.sums + 2 * b);
+        __builtin_prefetch(row.d + (row.s ? b : b / 8));
+        if (row.s) __builtin_prefetch(row.s + b);
+    }
+}
+
 /* Residuals of the same block of so many tokens. */
 static void columns_of_residuals(const struct tile_place *place, const struct tile_residual *list, size_t n_list,
                                  struct tile_columns *columns)
 {
-    const struct kernel_matmul *job = place->job;
     for (size_t c = 0; c < TILE_COLUMNS; c++) {
-        struct tile_residual which = list[c < n_list ? c : n_list - 1];
-        const void *acts = (const uint8_t *)job->acts + which.token * job->act_stride_bytes;
-        const struct act_residual *r = act_row_at(ACT_Q8_32, job->k, acts).residuals + which.index;
+        const struct tile_residual *which = &list[c < n_list ? c : n_list - 1];
+        const struct act_residual *r = &which->residual;
         size_t b = r->block - place->begin / 32;
-        columns->acc[c] = place->tile->sums[which.token];
+        columns->acc[c] = place->tile->sums[which->token];
         tile_acts_store(columns->q[0], c, 32 * b, i8x32_load(r->q));
         memcpy(columns->sums[c] + 2 * b, r->sums, sizeof r->sums);
         column_minus(place, columns, c);
@@ -416,29 +431,24 @@ static sweep_fn *sweep_of(enum format format)
 
 /* ---- products ---------------------------------------------------------------------------------- */
 
-/* The tokens from `first` on: what columns_of_tokens reads of them. */
-static void tile_prefetch_tokens(const struct tile_place *place, enum kernel_act act, size_t first)
+I8_INLINE void sweep_tokens(const struct tile_place *place, size_t n, sweep_fn *sweep)
 {
     const struct kernel_matmul *job = place->job;
-    for (size_t t = first; t < first + TILE_COLUMNS && t < job->n_tokens; t++) {
-        struct act_row row = act_row_at(act, job->k, (const uint8_t *)job->acts + t * job->act_stride_bytes);
-        for (size_t i = 0; i < place->n; i += 64)
-            __builtin_prefetch(row.q + place->begin + i);
-        __builtin_prefetch(row.sums + place->begin / 16);
-        __builtin_prefetch(row.d + place->begin / (act == ACT_Q8_256 ? 256 : 32));
-        if (row.s) __builtin_prefetch(row.s + place->begin / 32);
+    struct act_row rows = act_row_at(kernel_act_of(job->format), job->k, job->acts);
+    struct tile_columns columns = {.minus = {{0}}};
+    for (size_t t = 0; t < job->n_tokens; t += TILE_COLUMNS) {
+        columns_of_tokens(place, &rows, n, t, &columns);
+        columns_prefetch(place, &rows, n, t + TILE_COLUMNS);
+        sweep(place, &columns, 0, n / 32);
     }
 }
 
 static void tile_sweep_tokens(const struct tile_place *place, sweep_fn *sweep)
 {
-    enum kernel_act act = kernel_act_of(place->job->format);
-    struct tile_columns columns = {.minus = {{0}}};
-    for (size_t t = 0; t < place->job->n_tokens; t += TILE_COLUMNS) {
-        columns_of_tokens(place, act, t, &columns);
-        tile_prefetch_tokens(place, act, t + TILE_COLUMNS);
-        sweep(place, &columns, 0, place->n / 32);
-    }
+    if (place->n == UNPACK_PIECE)
+        sweep_tokens(place, UNPACK_PIECE, sweep);
+    else
+        sweep_tokens(place, place->n, sweep);
 }
 
 /* Residuals of the piece's n blocks; starts[b] is the first of block b in `sorted`. */
@@ -463,13 +473,13 @@ static void residuals_by_block(const struct kernel_matmul *job, size_t n_blocks,
         for (size_t t = 0; t < job->n_tokens; t++) {
             const void *acts = (const uint8_t *)job->acts + t * job->act_stride_bytes;
             const struct act_residual *residuals = act_row_at(ACT_Q8_32, job->k, acts).residuals;
-            for (uint16_t i = 0; i < ACT_RESIDUALS; i++) {
+            for (size_t i = 0; i < ACT_RESIDUALS; i++) {
                 uint32_t block = residuals[i].block;
                 if (block >= n_blocks) continue;
                 if (pass == 0)
                     starts[block + 2]++;
                 else
-                    sorted[starts[block + 1]++] = (struct tile_residual){(uint16_t)t, i};
+                    sorted[starts[block + 1]++] = (struct tile_residual){residuals[i], t};
             }
         }
         for (size_t b = 2; pass == 0 && b < n_blocks + 2; b++)
