@@ -525,6 +525,88 @@ static void a_damaged_probe_is_none(void **state)
     free(loaded);
 }
 
+/* A machine in a file, with one part of it replaced. */
+static int read_changed(struct machine *machine, const char *from, const char *to, struct stile_error *error)
+{
+    static const char text[] =
+        "{\"version\": VERSION, \"unix_time_s\": 1, \"isa\": \"avx2\", \"complete\": true, \"measurements\": ["
+        "{\"quantity\": \"memory_read\", \"threads\": 4, \"page_bytes\": 4096, \"bytes_per_s_samples\": [3e10, 4e10]},"
+        "{\"quantity\": \"memory_read\", \"threads\": 8, \"page_bytes\": 4096, \"bytes_per_s_samples\": [5e10, 6e10]}],"
+        "\"machine\": {\"cpu\": \"A\", \"n_processors\": 8, \"n_threads\": 8, \"memory_bytes\": 68719476736,"
+        "\"cache_bytes\": {\"l1\": 32768, \"l2\": 1048576, \"l3\": 33554432}, \"large_pages\": \"always\"}}";
+    static char changed[2 * sizeof text];
+    struct stile_probe *probe = calloc(1, sizeof *probe);
+    char *current = stile_probe_json(probe), version[16]; /* whichever it is */
+    const char *at = current ? strstr(current, "\"version\":") : NULL;
+    assert_non_null(at);
+    snprintf(version, sizeof version, "%d", atoi(at + strlen("\"version\":")));
+    stile_free(current);
+    free(probe);
+    const char *const changes[][2] = {{"VERSION", version}, {from, to}};
+    strcpy(changed, text);
+    for (size_t i = 0; i < 2 && changes[i][0]; i++) {
+        char *found = strstr(changed, changes[i][0]), rest[sizeof text];
+        assert_non_null(found);
+        snprintf(rest, sizeof rest, "%s", found + strlen(changes[i][0]));
+        sprintf(found, "%s%s", changes[i][1], rest);
+    }
+    put("machine.json", changed);
+    return machine_read_file(machine, in_root("machine.json"), error);
+}
+
+static void a_machine_comes_from_a_file(void **state)
+{
+    (void)state;
+    struct stile_error error;
+    struct machine *machine = calloc(1, sizeof *machine);
+    if (read_changed(machine, NULL, NULL, &error) != STILE_OK) fail_msg("%s", error.message);
+    assert_true(machine->n_threads == 8 && machine->n_processors == 8 && machine->probe.n == 2);
+    assert_true(machine->read_bytes_per_s == 6e10 && machine->memory.total_bytes == 64 * GIB);
+    assert_true(machine->caches.l3_bytes == 32 << 20 && machine->memory.available_bytes == 64 * GIB);
+    assert_string_equal(machine->cpu, "A");
+    static const char *const changes[][2] = {
+        {"\"n_threads\": 8", "\"n_threads\": 0"},
+        {"\"n_threads\": 8", "\"n_threads\": -8"},
+        {"\"n_threads\": 8", "\"n_threads\": 1e99"},
+        {"\"n_threads\": 8", "\"n_threads\": \"8\""},
+        {"\"n_threads\": 8", "\"n_threads\": 6"}, /* nobody measured those */
+        {"\"n_processors\": 8", "\"n_processors\": 99999999"},
+        {"68719476736", "0"},
+        {"68719476736", "9223372036854775807"},
+        {"[5e10, 6e10]", "[]"},
+        {"[5e10, 6e10]", "[5e10, -1]"},
+        {"[5e10, 6e10]", "[5e10, 1e300]"},
+        {"[5e10, 6e10]", "[1e3]"},
+        {"\"version\": ", "\"version\": 9"},
+        {"\"complete\": true", "\"complete\": false"},
+        {"\"machine\"", "\"mechanism\""},
+        {"\"measurements\"", "\"measures\""},
+        {"{", "[{"},
+        {"{", "\xff{"},
+        {"}}", "}"},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        if (read_changed(machine, changes[i][0], changes[i][1], &error) != STILE_ERROR_MALFORMED)
+            fail_msg("%s -> %s is read", changes[i][0], changes[i][1]);
+        assert_non_null(strstr(error.message, "machine.json"));
+    }
+    char *deep = malloc(3 << 20);
+    memset(deep, '[', 3 << 20);
+    deep[100000] = 0;
+    put("machine.json", deep);
+    assert_int_equal(machine_read_file(machine, in_root("machine.json"), &error), STILE_ERROR_MALFORMED);
+    deep[100000] = '[';
+    deep[(3 << 20) - 1] = 0;
+    put("machine.json", deep);
+    assert_int_equal(machine_read_file(machine, in_root("machine.json"), &error), STILE_ERROR_MALFORMED);
+    put("machine.json", "");
+    assert_int_equal(machine_read_file(machine, in_root("machine.json"), &error), STILE_ERROR_MALFORMED);
+    assert_int_equal(machine_read_file(machine, in_root("none"), &error), STILE_ERROR_IO);
+    assert_int_equal(machine_read_file(machine, in_root(""), &error), STILE_ERROR_IO); /* a folder */
+    free(deep);
+    free(machine);
+}
+
 static void the_machine_is_measured_once(void **state)
 {
     (void)state;
@@ -599,6 +681,7 @@ int main(void)
         IN_ROOT(files_are_read),
         IN_ROOT(a_probe_survives_the_cache),
         IN_ROOT(a_damaged_probe_is_none),
+        IN_ROOT(a_machine_comes_from_a_file),
         IN_ROOT(the_cache_keeps_what_was_measured),
         IN_ROOT(a_damaged_cache_is_ignored_and_rewritten),
         IN_ROOT(the_machine_is_measured_once),

@@ -37,6 +37,10 @@ int machine_describe(struct machine *machine, int n_threads, bool measure, struc
 /* Keeps the probe, and the read bandwidth that is in it, for this machine. */
 int machine_keep_probe(const struct machine *machine, const struct stile_probe *probe, struct stile_error *error);
 
+/* A machine as `stile probe --json` printed it, maybe on another one. All memory counts as available. Errors: IO, and
+ * MALFORMED for what is no such file, incomplete, or of another version. */
+int machine_read_file(struct machine *machine, const char *path, struct stile_error *error);
+
 /* Median, best and spread of the samples. */
 void machine_summarize(struct stile_measurement *measurement);
 

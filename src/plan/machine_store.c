@@ -8,6 +8,7 @@
 #include "base/threads.h"
 #include "plan/machine.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -216,4 +217,79 @@ int machine_cache_store_probe(const char *path, const char *key, double read_byt
 int machine_cache_store(const char *path, const char *key, double read_bytes_per_s, struct stile_error *error)
 {
     return machine_cache_store_probe(path, key, read_bytes_per_s, NULL, error);
+}
+
+/* ---- a probe in a file of its own ------------------------------------------------------------- */
+
+/* "machine" of what `stile probe --json` prints. */
+static bool read_about(const json_t *about, struct machine *machine)
+{
+    uint64_t n_processors, n_threads;
+    const json_t *caches = json_object_get(about, "cache_bytes");
+    if (!get_count(about, "n_processors", 1 << 16, &n_processors) || n_processors == 0) return false;
+    if (!get_count(about, "n_threads", THREADS_MAX, &n_threads) || n_threads == 0) return false;
+    if (!get_count(about, "memory_bytes", UINT64_C(1) << 50, &machine->memory.total_bytes)) return false;
+    get_count(caches, "l1", UINT64_C(1) << 40, &machine->caches.l1_bytes);
+    get_count(caches, "l2", UINT64_C(1) << 40, &machine->caches.l2_bytes);
+    get_count(caches, "l3", UINT64_C(1) << 40, &machine->caches.l3_bytes);
+    machine->caches.l3_count = machine->caches.l3_bytes > 0;
+    get_text(about, "cpu", machine->cpu, sizeof machine->cpu);
+    get_text(about, "large_pages", machine->large_pages, sizeof machine->large_pages);
+    machine->n_processors = (int)n_processors;
+    machine->n_threads = (int)n_threads;
+    machine->memory.available_bytes = machine->memory.total_bytes;
+    machine->from_cache = true;
+    return machine->memory.total_bytes > 0;
+}
+
+/* The best of reading with that many threads. */
+static double best_read(const struct stile_probe *probe, int n_threads)
+{
+    double best = 0;
+    for (uint32_t i = 0; i < probe->n; i++) {
+        const struct stile_measurement *m = &probe->measurements[i];
+        if (m->quantity == STILE_MEMORY_READ && m->n_threads == (uint32_t)n_threads && m->best > best) best = m->best;
+    }
+    return best;
+}
+
+static int load_file(json_t **root, const char *path, struct stile_error *error)
+{
+    json_error_t where = {.line = 0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return error_set(error, STILE_ERROR_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    char *text = malloc(CACHE_BYTES_MAX);
+    size_t n = text ? fread(text, 1, CACHE_BYTES_MAX, file) : 0;
+    int failed = ferror(file) ? errno : 0;
+    fclose(file);
+    *root = text && n < CACHE_BYTES_MAX ? json_loadb(text, n, 0, &where) : NULL;
+    free(text);
+    if (failed) {
+        json_decref(*root);
+        return error_set(error, STILE_ERROR_IO, "%s: cannot be read: %s", path, strerror(failed));
+    }
+    if (*root) return STILE_OK;
+    return error_set(error, STILE_ERROR_MALFORMED,
+                     "%s: line %d: not JSON of a machine, as 'stile probe --json' prints it", path, where.line);
+}
+
+int machine_read_file(struct machine *machine, const char *path, struct stile_error *error)
+{
+    json_t *root;
+    int failed = load_file(&root, path, error);
+    if (failed) return failed;
+    memset(machine, 0, sizeof *machine);
+    bool good = read_about(json_object_get(root, "machine"), machine) && read_probe(root, &machine->probe);
+    bool complete = !json_is_false(json_object_get(root, "complete"));
+    json_decref(root);
+    if (!good)
+        return error_set(error, STILE_ERROR_MALFORMED,
+                         "%s: not a machine as this version's 'stile probe --json' prints it (version %d)", path,
+                         (int)PROBE_VERSION);
+    machine->read_bytes_per_s = best_read(&machine->probe, machine->n_threads);
+    if (!complete || !is_plausible(machine->read_bytes_per_s))
+        return error_set(error, STILE_ERROR_MALFORMED,
+                         "%s: the probe is not complete: the read bandwidth of memory with %d threads is needed", path,
+                         machine->n_threads);
+    return STILE_OK;
 }
