@@ -158,6 +158,11 @@ int map_open(struct map **out, const char *path, struct stile_error *error)
         else
             map->data = data;
     }
+#ifdef MADV_HUGEPAGE
+    /* Pages that are read from now on come in large ones, which also enter the page table as such: faults of small ones
+     * can take longer than a pass over the weights. No harm where that is refused. */
+    if (map->data) madvise(map->data, map->size_bytes, MADV_HUGEPAGE);
+#endif
     if (code == 0) code = slot_take(map, path, error);
     if (code != 0) {
         map_close(map);
