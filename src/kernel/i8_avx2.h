@@ -22,7 +22,7 @@
 enum { I8_OFFSET_S = 0 };
 
 /* In matmul_row.inc.h, measured: tokens that share unpacked rows; tokens up to which that is quicker than a tile. */
-#define TOKENS_AT_ONCE 4
+#define TOKENS_AT_ONCE 5
 enum { FEW_TOKENS = 8, FEW_TOKENS_S256 = 6 };
 
 /* All bits where bit i is set. */

@@ -12,7 +12,7 @@
 enum { I8_OFFSET_S = 128 };
 
 /* In matmul_row.inc.h, measured: tokens that share unpacked rows; tokens up to which that is quicker than a tile. */
-#define TOKENS_AT_ONCE 4
+#define TOKENS_AT_ONCE 6
 enum { FEW_TOKENS = 8, FEW_TOKENS_S256 = 8 };
 
 I8_INLINE i8x32 i8_unsigned(i8x32 codes)

@@ -128,8 +128,12 @@ I8_INLINE void rows_run(const struct kernel_matmul *job, size_t row, size_t row_
                 rows_eight(&place, format, 2);
             else if (n == 3)
                 rows_eight(&place, format, 3);
-            else
+            else if (n == 4)
                 rows_eight(&place, format, 4);
+            else if (TOKENS_AT_ONCE > 4 && n == 5)
+                rows_eight(&place, format, 5);
+            else if (TOKENS_AT_ONCE > 5 && n == 6)
+                rows_eight(&place, format, 6);
         }
     }
 }
