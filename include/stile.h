@@ -206,6 +206,12 @@ struct stile_session_options {
     enum stile_kv_format kv_format;
     const char *isa;            /* "scalar", "avx2", ...: kernels to use; default: the best here */
     const volatile int *cancel; /* checked often: when it becomes non-zero, work ends with CANCELLED */
+    /* Memory to use at most: context, activations, weights. Never more than is free (control groups respected). Weights
+     * beyond it are read from the file whenever they are needed. */
+    uint64_t memory_limit_bytes;
+    /* Where weights go, instead of what was found best: "PATTERN=TIER,...", shell patterns over the names of tensors;
+     * "resident", "streamed", or for experts "cached". Read during stile_session_create only. */
+    const char *place;
 };
 
 /* Creates a session with an empty context. The model must outlive it. `options` may be NULL. */
@@ -222,6 +228,22 @@ struct stile_memory {
 };
 int stile_model_memory(const struct stile_model *model, const struct stile_session_options *options,
                        struct stile_memory *memory, struct stile_error *error);
+
+/* Where the weights are, when they do not all fit into memory. Counts from the creation of the session. */
+struct stile_tiers {
+    uint64_t resident_bytes; /* of weights that stay in memory once they were read ... */
+    uint64_t absent_bytes;   /* ... of which not so many have been, so far */
+    uint64_t streamed_bytes; /* read for every pass over the weights */
+    uint64_t cached_bytes;   /* of experts, kept as they are used */
+    uint64_t memory_bytes;   /* that is kept for weights */
+    uint64_t n_passes;
+    uint64_t read_bytes;   /* from the disk, while */
+    uint64_t reading_ns;   /* reads were under way */
+    uint64_t waiting_ns;   /* computing waited for them */
+    const char *mechanism; /* how they are read: "direct", or "cached": through the page cache */
+};
+/* false: all weights are mapped from the file, there is nothing to tell. */
+bool stile_session_tiers(const struct stile_session *session, struct stile_tiers *tiers);
 
 /* Appends tokens to the context. On CONTEXT (they do not fit) or ARGUMENT nothing has happened; on CANCELLED or IO
  * the whole batches evaluated before stay in the context (see stile_context_tokens). */

@@ -107,7 +107,7 @@ static void test_reads(void **state)
 {
     (void)state;
     static const size_t chunks[] = {READER_ALIGNMENT, 64 << 10, 0};
-    for (int way = READER_DIRECT; way <= READER_CACHED; way++) {
+    for (int way = READER_DIRECT; way <= READER_FASTEST; way++) {
         for (int threads = 0; threads < 2; threads++) {
             for (size_t i = 0; i < 3; i++) {
                 struct reader_options options = {

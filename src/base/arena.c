@@ -1,5 +1,7 @@
 #include "base/arena.h"
 
+#include "base/touch.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +66,12 @@ char *arena_string(struct arena *arena, const char *bytes, size_t n)
     if (n > 0) memcpy(copy, bytes, n);
     copy[n] = '\0';
     return copy;
+}
+
+void arena_touch(struct arena *arena)
+{
+    for (struct arena_block *block = arena->blocks; block; block = block->next)
+        memory_touch(block->data, block->size_bytes);
 }
 
 void arena_free(struct arena *arena)

@@ -22,6 +22,8 @@ void *arena_array(struct arena *arena, size_t n, size_t size_bytes);
 void *arena_aligned(struct arena *arena, size_t n, size_t size_bytes, size_t alignment);
 /* A NUL-terminated copy of n bytes. */
 char *arena_string(struct arena *arena, const char *bytes, size_t n);
+/* Takes all of its memory from the system now; normally that happens as it is used. */
+void arena_touch(struct arena *arena);
 void arena_free(struct arena *arena);
 
 #endif

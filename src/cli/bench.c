@@ -96,6 +96,8 @@ static int measure(const struct options *options, const struct bench_models *mod
         .profile = options->profile != NULL,
         .kv_format = options_kv_format(options),
         .isa = options->isa,
+        .memory_limit_bytes = (uint64_t)options->memory_limit,
+        .place = options->place,
         .n_repetitions = (uint32_t)options->n_repetitions,
         .spread = options->spread,
         .time_s = options->time_s,

@@ -3,6 +3,7 @@
 #include "cli/output.h"
 #include "lab/bench.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -50,6 +51,12 @@ const struct option option_table[] = {
     {"isa", 0, OPTION_TEXT, "NAME", 0, 0, "the best this processor has",
      "kernels to use: scalar, avx2, avx512, neon, dotprod or i8mm; all give the same bits", FOR_RUN | FOR_BENCH,
      AT(isa)},
+    {"memory-limit", 0, OPTION_SIZE, "SIZE", 0, 0, "what is free",
+     "memory to use at most, such as 6G: weights beyond it are read from the file whenever they are needed",
+     FOR_RUN | FOR_BENCH, AT(memory_limit)},
+    {"place", 0, OPTION_TEXT, "PATTERN=TIER,...", 0, 0, "",
+     "where tensors go whose names match: resident (in memory), streamed (read each time), cached (experts)",
+     FOR_RUN | FOR_BENCH, AT(place)},
     {"logits-hash", 0, OPTION_FLAG, NULL, 0, 0, "", "print a hash of all logits: equal hashes, equal arithmetic",
      FOR_RUN, AT(logits_hash)},
     {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print one JSON object", FOR_RUN | FOR_INFO | FOR_PROBE, AT(json)},
@@ -141,6 +148,7 @@ void option_format(const struct option *option, const struct options *options, c
     const char *text = "";
     switch (option->type) {
     case OPTION_FLAG: text = *(const bool *)field ? "true" : "false"; break;
+    case OPTION_SIZE:
     case OPTION_INTEGER: snprintf(out, capacity, "%lld", (long long)*(const int64_t *)field); return;
     case OPTION_NUMBER: snprintf(out, capacity, "%.6g", *(const double *)field); return;
     case OPTION_TEXT:
@@ -232,6 +240,28 @@ static int parse_list(const struct option *option, const char *text, struct opti
     }
 }
 
+/* A number and a unit: none or B, or one of K, M, G, T (thousands), Ki, Mi, Gi, Ti (1024s), with or without B. */
+static int parse_size(const struct option *option, const char *text, int64_t *size_bytes)
+{
+    static const char units[] = "kmgt";
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    bool failed = end == text || errno || !(value > 0);
+    while (*end == ' ')
+        end++;
+    const char *unit = *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    bool binary = unit && end[1] == 'i';
+    if (unit) end += binary ? 2 : 1;
+    for (ptrdiff_t i = unit ? unit - units + 1 : 0; i > 0; i--)
+        value *= binary ? 1024 : 1000;
+    if (*end == 'B' || *end == 'b') end++;
+    if (failed || *end || value < 1 || value > 9e18)
+        return cli_usage("--%s %s: not a size such as 6G, 512M or 7.5GiB", option->name, text);
+    *size_bytes = (int64_t)value;
+    return EXIT_OK;
+}
+
 static int parse_value(const struct option *option, const char *text, struct options *options)
 {
     char *field = (char *)options + option->offset, *end;
@@ -246,6 +276,7 @@ static int parse_value(const struct option *option, const char *text, struct opt
         *(int64_t *)field = value;
         return EXIT_OK;
     }
+    case OPTION_SIZE: return parse_size(option, text, (int64_t *)field);
     case OPTION_NUMBER: {
         double value = strtod(text, &end);
         if (end == text || *end || !isfinite(value) || value < option->min || value > option->max)

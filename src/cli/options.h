@@ -30,7 +30,8 @@ struct options {
     size_t n_stop;
     int64_t n_tokens, n_ctx, n_threads, top_k, seed;
     double temperature, top_p, min_p, repeat_penalty;
-    const char *kv, *isa;
+    const char *kv, *isa, *place;
+    int64_t memory_limit;
     bool raw, no_lookup, json, logits_hash, tensors, ids, man;
     const char *completion;
     /* bench */
@@ -49,6 +50,7 @@ enum option_type {
     OPTION_FLAG,    /* bool */
     OPTION_INTEGER, /* int64_t in min .. max */
     OPTION_NUMBER,  /* double in min .. max, finite */
+    OPTION_SIZE,    /* int64_t, bytes: "4G", "512MiB", "1.5 GB" */
     OPTION_TEXT,    /* const char * */
     OPTION_FILE,    /* const char *, completed as a file name */
     OPTION_CHOICE,  /* const char *, one of the words of `argument`, separated by | */

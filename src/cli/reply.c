@@ -23,6 +23,8 @@ int engine_open(struct engine *engine, const struct options *options)
         .kv_format = options_kv_format(options),
         .isa = options->isa,
         .cancel = interrupt_flag(),
+        .memory_limit_bytes = (uint64_t)options->memory_limit,
+        .place = options->place,
     };
     const struct stile_sampler_options sampler = {
         .temperature = (float)options->temperature,

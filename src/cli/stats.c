@@ -91,6 +91,7 @@ static json_t *record(const struct options *options)
         json_t *value = NULL;
         switch (option->type) {
         case OPTION_FLAG: value = json_boolean(*(const bool *)field); break;
+        case OPTION_SIZE:
         case OPTION_INTEGER: value = json_integer(*(const int64_t *)field); break;
         case OPTION_NUMBER: value = json_real(*(const double *)field); break;
         default: {

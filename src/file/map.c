@@ -27,6 +27,7 @@ struct map {
     uint64_t size_bytes;
     struct timespec modified;
     int fd;
+    char *path;
 };
 
 static struct slot slots[MAPS_MAX];
@@ -148,8 +149,8 @@ int map_open(struct map **out, const char *path, struct stile_error *error)
 {
     struct map *map = malloc(sizeof *map);
     if (!map) return error_memory(error, sizeof *map, "a file map");
-    *map = (struct map){.fd = -1};
-    int code = file_open(map, path, error);
+    *map = (struct map){.fd = -1, .path = strdup(path)};
+    int code = map->path ? file_open(map, path, error) : error_memory(error, strlen(path), "a path");
     if (code == 0) {
         void *data = mmap(NULL, map->size_bytes, PROT_READ, MAP_SHARED, map->fd, 0);
         if (data == MAP_FAILED)
@@ -179,6 +180,7 @@ void map_close(struct map *map)
     if (map->slot) atomic_store(&map->slot->end, 0);
     if (map->data) munmap(map->data, map->size_bytes);
     if (map->fd >= 0) close(map->fd);
+    free(map->path);
     free(map);
 }
 
@@ -195,6 +197,11 @@ uint64_t map_size_bytes(const struct map *map)
 int map_fd(const struct map *map)
 {
     return map->fd;
+}
+
+const char *map_path(const struct map *map)
+{
+    return map->path;
 }
 
 bool map_failed(const struct map *map)

@@ -19,6 +19,7 @@ void map_close(struct map *map);
 const uint8_t *map_data(const struct map *map);
 uint64_t map_size_bytes(const struct map *map);
 int map_fd(const struct map *map);
+const char *map_path(const struct map *map); /* as it was opened */
 /* Has a page gone missing (the file was truncated, or a read failed), or has the file been written to, since the
  * map was opened? One system call. */
 bool map_failed(const struct map *map);

@@ -17,6 +17,48 @@ size_t reader_buffer_bytes(size_t size_bytes)
     return room / READER_ALIGNMENT * READER_ALIGNMENT;
 }
 
+/* ---- direct or cached -------------------------------------------------------------------------- */
+
+enum { WINDOW_BYTES = 192 << 20, SKIPPED_BYTES = 48 << 20, WINDOWS_BETWEEN_TRIALS = 100 };
+static const double worth_changing = 1.1;
+
+static uint64_t busy_ns(const struct reader *reader)
+{
+    return reader->stats.busy_ns + (reader->n_reads > 0 ? clock_ns() - reader->busy_since_ns : 0);
+}
+
+/* Counts bytes that came, under the lock; changes the way where the other is faster, or is not known (any more). */
+static void ways_count(struct reader *reader, size_t n_bytes)
+{
+    struct reader_ways *w = &reader->ways;
+    if (reader->options.way != READER_FASTEST) return;
+    if (w->skipped_bytes < SKIPPED_BYTES) {
+        w->skipped_bytes += n_bytes;
+        w->window_busy_ns = busy_ns(reader);
+        return;
+    }
+    w->window_bytes += n_bytes;
+    if (w->window_bytes < WINDOW_BYTES) return;
+    uint64_t now_ns = busy_ns(reader);
+    double rate = (double)w->window_bytes * 1e9 / (double)(now_ns - w->window_busy_ns + 1);
+    double *known = &w->rates[w->now], other = w->rates[!w->now];
+    *known = *known > 0 ? (*known + rate) / 2 : rate;
+    w->window_bytes = 0;
+    w->window_busy_ns = now_ns;
+    if (other > *known * worth_changing || other == 0 || ++w->n_windows == WINDOWS_BETWEEN_TRIALS) {
+        w->now = !w->now;
+        w->rates[w->now] = 0; /* anew */
+        w->skipped_bytes = 0;
+        w->n_windows = 0;
+    }
+}
+
+static enum reader_way way_of(const struct reader *reader, const struct reader_file *file)
+{
+    enum reader_way way = reader->options.way == READER_FASTEST ? reader->ways.now : reader->options.way;
+    return way == READER_DIRECT && file->fds[READER_DIRECT] < 0 ? READER_CACHED : way;
+}
+
 /* ---- chunks ------------------------------------------------------------------------------------ */
 
 bool reader_take(struct reader *reader, struct reader_chunk *chunk)
@@ -27,9 +69,12 @@ bool reader_take(struct reader *reader, struct reader_chunk *chunk)
     size_t n = reader->options.chunk_bytes;
     if (n > read->end - read->next) n = (size_t)(read->end - read->next);
     uint64_t needed = read->offset + read->size_bytes;
+    const struct reader_file *file = &reader->files[read->file];
+    enum reader_way way = way_of(reader, file);
     *chunk = (struct reader_chunk){
         .read = read,
-        .file = &reader->files[read->file],
+        .fd = file->fds[way],
+        .way = way,
         .to = (char *)read->buffer + (read->next - begin),
         .offset = read->next,
         .size_bytes = n,
@@ -54,7 +99,7 @@ bool reader_chunk_advance(struct reader_chunk *chunk, ssize_t result, int error)
     chunk->got_bytes += (size_t)result;
     if (chunk->got_bytes >= chunk->needed_bytes) return true;
     /* Only the end of a file makes a direct read stop between two blocks. */
-    bool ended = result == 0 || (chunk->file->direct && chunk->got_bytes % READER_ALIGNMENT != 0);
+    bool ended = result == 0 || (chunk->way == READER_DIRECT && chunk->got_bytes % READER_ALIGNMENT != 0);
     if (ended) chunk->failed = READER_TRUNCATED;
     return ended;
 }
@@ -62,10 +107,11 @@ bool reader_chunk_advance(struct reader_chunk *chunk, ssize_t result, int error)
 void reader_finish(struct reader *reader, const struct reader_chunk *chunk)
 {
     struct reader_read *read = chunk->read;
-    if (!chunk->file->direct)
-        posix_fadvise(chunk->file->fd, (off_t)chunk->offset, (off_t)chunk->size_bytes, POSIX_FADV_DONTNEED);
+    if (chunk->way == READER_CACHED)
+        posix_fadvise(chunk->fd, (off_t)chunk->offset, (off_t)chunk->size_bytes, POSIX_FADV_DONTNEED);
     pthread_mutex_lock(&reader->lock);
     reader->stats.read_bytes += chunk->got_bytes;
+    ways_count(reader, chunk->got_bytes);
     read->n_pending--;
     if (chunk->failed && !read->failed) read->failed = chunk->failed;
     if (read->n_pending == 0 && read->next == read->end) {
@@ -91,11 +137,76 @@ static void *read_chunks(void *argument)
         if (!taken) return NULL;
         ssize_t result;
         do
-            result = reader->options.pread(chunk.file->fd, chunk.to + chunk.got_bytes,
-                                           chunk.size_bytes - chunk.got_bytes, (off_t)(chunk.offset + chunk.got_bytes));
+            result = reader->options.pread(chunk.fd, chunk.to + chunk.got_bytes, chunk.size_bytes - chunk.got_bytes,
+                                           (off_t)(chunk.offset + chunk.got_bytes));
         while (!reader_chunk_advance(&chunk, result, errno));
         reader_finish(reader, &chunk);
     }
+}
+
+/* ---- files ------------------------------------------------------------------------------------- */
+
+/* Some file systems open a file for direct reads and refuse to do any. */
+static bool can_read_directly(int fd)
+{
+    void *page = aligned_alloc(READER_ALIGNMENT, READER_ALIGNMENT);
+    bool can = page && pread(fd, page, READER_ALIGNMENT, 0) >= 0;
+    free(page);
+    return can;
+}
+
+/* errno on failure. A file without direct reads is no failure. */
+static int open_file(struct reader_file *file, enum reader_way way)
+{
+#ifdef O_DIRECT
+    int *direct = &file->fds[READER_DIRECT];
+    if (way != READER_CACHED) *direct = open(file->path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+    if (*direct >= 0 && !can_read_directly(*direct)) {
+        close(*direct);
+        *direct = -1;
+    }
+    if (*direct >= 0 && way == READER_DIRECT) return 0;
+#else
+    (void)way;
+#endif
+    file->fds[READER_CACHED] = open(file->path, O_RDONLY | O_CLOEXEC);
+    return file->fds[READER_CACHED] >= 0 ? 0 : errno;
+}
+
+static void close_file(struct reader_file *file)
+{
+    for (int way = 0; way < 2; way++)
+        if (file->fds[way] >= 0) close(file->fds[way]);
+    free(file->path);
+}
+
+int reader_add_file(struct reader *reader, const char *path, struct stile_error *error)
+{
+    struct reader_file *files = realloc(reader->files, ((size_t)reader->n_files + 1) * sizeof *files);
+    if (!files) return error_memory(error, sizeof *files, "a file to read");
+    reader->files = files;
+    struct reader_file *file = &files[reader->n_files];
+    *file = (struct reader_file){.path = strdup(path), .fds = {-1, -1}};
+    if (!file->path) return error_memory(error, strlen(path), "a path");
+    int failed = open_file(file, reader->options.way);
+    if (failed) {
+        close_file(file);
+        return error_set(error, STILE_ERROR_IO, "%s: cannot open: %s", path, strerror(failed));
+    }
+    return reader->n_files++;
+}
+
+bool reader_is_direct(const struct reader *reader, int file)
+{
+    return reader->files[file].fds[READER_DIRECT] >= 0;
+}
+
+bool reader_is_file(const struct reader *reader, int file, int fd)
+{
+    struct stat a, b;
+    const int *fds = reader->files[file].fds;
+    if (fstat(fds[fds[READER_DIRECT] < 0], &a) != 0 || fstat(fd, &b) != 0) return false;
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 /* ---- the reader -------------------------------------------------------------------------------- */
@@ -146,60 +257,13 @@ void reader_free(struct reader *reader)
         pthread_join(reader->threads[i], NULL);
     reader_uring_free(reader->uring);
     for (int i = 0; i < reader->n_files; i++) {
-        close(reader->files[i].fd);
-        free(reader->files[i].path);
+        close_file(&reader->files[i]);
     }
     free(reader->files);
     pthread_cond_destroy(&reader->done);
     pthread_cond_destroy(&reader->work);
     pthread_mutex_destroy(&reader->lock);
     free(reader);
-}
-
-/* Some file systems open a file for direct reads and refuse to do any. */
-static bool can_read_directly(int fd)
-{
-    void *page = aligned_alloc(READER_ALIGNMENT, READER_ALIGNMENT);
-    bool can = page && pread(fd, page, READER_ALIGNMENT, 0) >= 0;
-    free(page);
-    return can;
-}
-
-static int open_file(struct reader_file *file, bool direct)
-{
-#ifdef O_DIRECT
-    if (direct) {
-        file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_DIRECT);
-        file->direct = file->fd >= 0 && can_read_directly(file->fd);
-        if (file->direct) return 0;
-        if (file->fd >= 0) close(file->fd);
-    }
-#else
-    (void)direct;
-#endif
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
-    return file->fd >= 0 ? 0 : -1;
-}
-
-int reader_add_file(struct reader *reader, const char *path, struct stile_error *error)
-{
-    struct reader_file *files = realloc(reader->files, ((size_t)reader->n_files + 1) * sizeof *files);
-    if (!files) return error_memory(error, sizeof *files, "a file to read");
-    reader->files = files;
-    struct reader_file *file = &files[reader->n_files];
-    *file = (struct reader_file){.path = strdup(path)};
-    if (!file->path) return error_memory(error, strlen(path), "a path");
-    if (open_file(file, reader->options.way == READER_DIRECT) != 0) {
-        int code = error_set(error, STILE_ERROR_IO, "%s: cannot open: %s", path, strerror(errno));
-        free(file->path);
-        return code;
-    }
-    return reader->n_files++;
-}
-
-bool reader_is_direct(const struct reader *reader, int file)
-{
-    return reader->files[file].direct;
 }
 
 const char *reader_mechanism(const struct reader *reader)
@@ -252,6 +316,7 @@ void reader_stats(struct reader *reader, struct reader_stats *stats)
 {
     pthread_mutex_lock(&reader->lock);
     *stats = reader->stats;
-    if (reader->n_reads > 0) stats->busy_ns += clock_ns() - reader->busy_since_ns;
+    stats->busy_ns = busy_ns(reader);
+    stats->way = reader->options.way == READER_FASTEST ? reader->ways.now : reader->options.way;
     pthread_mutex_unlock(&reader->lock);
 }

@@ -2,7 +2,8 @@
  *
  * For weights that do not fit into memory: the caller says early what it will need, computes, and waits only where it
  * must. Reads go past the page cache where the file system allows it (READER_DIRECT), or through it, leaving nothing
- * behind (READER_CACHED): which is faster is a thing to measure. Chunks are handed to the kernel by io_uring where it
+ * behind (READER_CACHED). Which is faster differs from disk to disk: READER_FASTEST tries both at first, and now and then
+ * again. Chunks are handed to the kernel by io_uring where it
  * may be used, else by threads. Reads are begun in the order of reader_start.
  *
  * One thread starts reads; any thread may wait for one.
@@ -15,7 +16,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-enum reader_way { READER_DIRECT, READER_CACHED };
+enum reader_way { READER_DIRECT, READER_CACHED, READER_FASTEST };
 
 enum { READER_ALIGNMENT = 4096, READER_IN_FLIGHT_MAX = 64 };
 
@@ -45,6 +46,7 @@ struct reader_read {
 struct reader_stats {
     uint64_t read_bytes; /* that came from files, alignment included */
     uint64_t busy_ns;    /* during which at least one read was under way */
+    enum reader_way way; /* now: DIRECT or CACHED */
 };
 
 struct reader;
@@ -56,6 +58,8 @@ void reader_free(struct reader *reader);
 int reader_add_file(struct reader *reader, const char *path, struct stile_error *error);
 /* Does the file allow READER_DIRECT? Where not, it is read through the page cache. */
 bool reader_is_direct(const struct reader *reader, int file);
+/* Is it the one that `fd` has open? */
+bool reader_is_file(const struct reader *reader, int file, int fd);
 const char *reader_mechanism(const struct reader *reader); /* "io_uring" or "threads" */
 
 /* Room that a read of size_bytes at any offset needs. */

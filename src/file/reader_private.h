@@ -10,14 +10,14 @@ enum { READER_TRUNCATED = -1 };
 
 struct reader_file {
     char *path;
-    int fd;
-    bool direct;
+    int fds[2]; /* by enum reader_way; -1: not opened in this way */
 };
 
 /* A part of a read that goes to the kernel at once. */
 struct reader_chunk {
     struct reader_read *read;
-    const struct reader_file *file;
+    int fd;
+    enum reader_way way;
     char *to;
     uint64_t offset;
     size_t size_bytes;   /* asked for: aligned, so it may reach past the end of the file */
@@ -27,6 +27,15 @@ struct reader_chunk {
 };
 
 struct reader_uring;
+
+/* READER_FASTEST: the disk's rate is taken over windows of so many bytes, in one way each. */
+struct reader_ways {
+    enum reader_way now;
+    uint64_t skipped_bytes;                /* since the change to this way: such reads were begun in the other */
+    uint64_t window_bytes, window_busy_ns; /* read in this window; when it began */
+    double rates[2];                       /* bytes per second; 0: not known */
+    unsigned n_windows;                    /* since the other way was tried */
+};
 
 struct reader {
     struct reader_options options;
@@ -38,6 +47,7 @@ struct reader {
     size_t n_reads;                   /* started and not done */
     uint64_t busy_since_ns;
     struct reader_stats stats;
+    struct reader_ways ways;
     bool stop;
     struct reader_uring *uring; /* NULL: threads read */
     pthread_t threads[READER_IN_FLIGHT_MAX];

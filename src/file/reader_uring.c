@@ -57,8 +57,8 @@ void reader_uring_wake(struct reader_uring *uring)
 static void submit_chunk(struct reader_uring *u, struct reader_chunk *chunk)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-    io_uring_prep_read(sqe, chunk->file->fd, chunk->to + chunk->got_bytes,
-                       (unsigned)(chunk->size_bytes - chunk->got_bytes), chunk->offset + chunk->got_bytes);
+    io_uring_prep_read(sqe, chunk->fd, chunk->to + chunk->got_bytes, (unsigned)(chunk->size_bytes - chunk->got_bytes),
+                       chunk->offset + chunk->got_bytes);
     io_uring_sqe_set_data(sqe, chunk);
 }
 

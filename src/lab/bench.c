@@ -241,6 +241,8 @@ static int run_setting(struct bench *bench, uint32_t threads, uint32_t batch, st
                                                   .n_threads = threads,
                                                   .kv_format = plan->kv_format,
                                                   .isa = plan->isa,
+                                                  .memory_limit_bytes = plan->memory_limit_bytes,
+                                                  .place = plan->place,
                                                   .cancel = plan->cancel};
     int failed = 0;
     for (size_t m = 0; m < plan->n_models && !failed; m++)

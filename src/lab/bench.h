@@ -37,7 +37,9 @@ struct bench_plan {
     bool cold;                     /* that with the file dropped from the page cache before each */
     bool profile;                  /* one run more of each test, operation by operation */
     enum stile_kv_format kv_format;
-    const char *isa;            /* NULL: the best here */
+    const char *isa;             /* NULL: the best here */
+    uint64_t memory_limit_bytes; /* as in stile_session_options, like the next */
+    const char *place;
     uint32_t n_repetitions;     /* at most, up to STATS_SAMPLES_MAX; at least min(this, BENCH_REPETITIONS_MIN) ... */
     double spread;              /* ... until stats_spread is this small */
     double time_s;              /* ... or this long was spent on a test, per model (3 repetitions are made anyway) */

@@ -35,23 +35,26 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 /* File names of one version of the control groups. */
 struct group_files {
-    const char *limit, *usage, *reclaimable;
+    const char *limit, *usage, *inactive, *active; /* the last two: lines of memory.stat, of the page cache */
 };
-static const struct group_files version_1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "};
-static const struct group_files version_2 = {"memory.max", "memory.current", "inactive_file "};
+static const struct group_files version_1 = {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ",
+                                             "total_active_file "};
+static const struct group_files version_2 = {"memory.max", "memory.current", "inactive_file ", "active_file "};
 
 static void apply_limit(struct machine_memory *memory, const char *folder, const struct group_files *files)
 {
     char path[PATH_MAX + 64];
-    uint64_t limit, usage, reclaimable = 0;
+    uint64_t limit, usage, inactive = 0, active = 0;
     snprintf(path, sizeof path, "%s/%s", folder, files->limit);
     if (!read_number(path, &limit)) return;
     memory->total_bytes = smaller(memory->total_bytes, limit);
     snprintf(path, sizeof path, "%s/%s", folder, files->usage);
     if (!read_number(path, &usage)) usage = 0;
     snprintf(path, sizeof path, "%s/memory.stat", folder);
-    read_field(path, files->reclaimable, &reclaimable);
-    usage -= smaller(usage, reclaimable);
+    read_field(path, files->inactive, &inactive);
+    read_field(path, files->active, &active);
+    usage -= smaller(usage, inactive);
+    usage -= smaller(usage, active);
     memory->available_bytes = smaller(memory->available_bytes, limit - smaller(limit, usage));
 }
 

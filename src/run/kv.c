@@ -1,6 +1,7 @@
 #include "run/kv.h"
 
 #include "base/checked.h"
+#include "base/touch.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -48,6 +49,11 @@ int kv_create(struct kv *kv, const struct hparams *hparams, uint32_t n_ctx, uint
     }
     *kv = k;
     return 0;
+}
+
+void kv_touch(struct kv *kv)
+{
+    memory_touch(kv->memory, kv->memory_bytes);
 }
 
 void kv_free(struct kv *kv)

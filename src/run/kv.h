@@ -19,6 +19,8 @@ struct kv {
 uint64_t kv_size_bytes(const struct hparams *hparams, uint32_t n_ctx, uint32_t n_batch, enum format format);
 int kv_create(struct kv *kv, const struct hparams *hparams, uint32_t n_ctx, uint32_t n_batch, enum format format,
               struct stile_error *error);
+/* Takes all of its memory from the system now, so that it cannot be missing later. */
+void kv_touch(struct kv *kv);
 void kv_free(struct kv *kv);
 /* May a context that has written n_written positions be cut back to n_kept? Not when a ring has already overwritten
  * what the next token would see. */

@@ -1,9 +1,10 @@
 #include "run/session.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/threads.h"
-#include "plan/machine.h"
+#include "run/budget.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -69,32 +70,46 @@ static int cpu_options_of(const struct stile_session_options *options, struct cp
     return 0;
 }
 
-/* Brings in weights that are not in memory yet, if there is room for them. */
-static struct ahead *read_ahead(const struct stile_model *model)
+static const char proc_folder[] = "/proc", cgroup_folder[] = "/sys/fs/cgroup";
+
+/* Weights that do not fit get their places; those that do are brought in ahead of their use, if they are not there. */
+static int place_weights(struct stile_session *s, struct stile_error *error)
 {
-    const struct gguf *gguf = model->model->gguf;
+    const struct gguf *gguf = s->model->model->gguf;
+    const struct tiers_options options = {.n_threads = (int)s->options.n_threads, .reader = {.way = READER_FASTEST}};
     struct machine_memory memory;
-    machine_memory_read(&memory, "/proc", "/sys/fs/cgroup");
-    if (!gguf->maps || model->info.size_bytes > memory.available_bytes) return NULL;
-    return ahead_start(gguf->maps, gguf->n_shards);
+    struct placement *placement;
+    machine_memory_read(&memory, proc_folder, cgroup_folder);
+    int failed = budget_place(&placement, s->model, &s->options, &memory, error);
+    if (failed) return failed;
+    if (placement && placement->tier_bytes[TIER_CACHED] > 0) { /* there is no cache of experts: they stay mapped */
+        placement_free(placement);
+        return 0;
+    }
+    if (placement) return tiers_create(&s->tiers, s->model->program, placement, &options, error);
+    if (gguf->maps && s->model->info.size_bytes <= memory.available_bytes)
+        s->ahead = ahead_start(gguf->maps, gguf->n_shards);
+    return 0;
 }
 
 int stile_session_create(struct stile_session **session, struct stile_model *model,
                          const struct stile_session_options *options, struct stile_error *error)
 {
     struct cpu_options cpu;
-    if (model->header_only)
-        return error_set(error, STILE_ERROR_ARGUMENT,
-                         "%s: only the header of this model was opened: it cannot compute (open the whole file)",
-                         model->path);
     struct stile_session *s = calloc(1, sizeof *s);
     if (!s) return error_memory(error, sizeof *s, "a session");
     s->model = model;
     s->hash = fnv_offset;
     int failed = session_resolve_options(model, options, &s->options, error);
     if (!failed) failed = cpu_options_of(&s->options, &cpu, error);
+    if (!failed) failed = place_weights(s, error);
+    s->options.place = NULL;
     if (!failed)
         failed = kv_create(&s->kv, &model->model->hparams, s->options.n_ctx, s->options.n_batch, cpu.kv_format, error);
+    if (!failed && s->tiers) {
+        cpu.weights = tiers_weights(s->tiers);
+        kv_touch(&s->kv);
+    }
     if (!failed) failed = cpu_create(&s->cpu, model->program, &cpu, error);
     if (!failed) {
         s->tokens = calloc(s->options.n_ctx, sizeof *s->tokens);
@@ -105,7 +120,6 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
         stile_session_free(s);
         return failed;
     }
-    s->ahead = read_ahead(model);
     *session = s;
     return 0;
 }
@@ -115,6 +129,7 @@ void stile_session_free(struct stile_session *session)
     if (!session) return;
     ahead_stop(session->ahead);
     cpu_free(session->cpu);
+    tiers_free(session->tiers);
     kv_free(&session->kv);
     free(session->tokens);
     free(session->logits);
@@ -138,6 +153,27 @@ int stile_model_memory(const struct stile_model *model, const struct stile_sessi
                        model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t),
     };
     return 0;
+}
+
+bool stile_session_tiers(const struct stile_session *session, struct stile_tiers *tiers)
+{
+    struct tiers_stats stats;
+    *tiers = (struct stile_tiers){.mechanism = ""};
+    if (!session->tiers) return false;
+    tiers_stats(session->tiers, &stats);
+    *tiers = (struct stile_tiers){
+        .resident_bytes = stats.tier_bytes[TIER_RESIDENT],
+        .absent_bytes = stats.absent_bytes,
+        .streamed_bytes = stats.tier_bytes[TIER_STREAMED],
+        .cached_bytes = stats.tier_bytes[TIER_CACHED],
+        .memory_bytes = stats.memory_bytes,
+        .n_passes = stats.n_passes,
+        .read_bytes = stats.read_bytes,
+        .reading_ns = stats.reading_ns,
+        .waiting_ns = stats.waiting_ns,
+        .mechanism = stats.direct ? "direct" : "cached",
+    };
+    return true;
 }
 
 /* Bytes that a batch reads, by the program's cost. */
@@ -204,6 +240,22 @@ static int check_tokens(const struct stile_session *session, const int32_t *toke
     return 0;
 }
 
+/* One batch. With tiers, memory is looked at now and then: others may need it by now. */
+static int run_batch(struct stile_session *session, const struct cpu_batch *batch, struct stile_error *error)
+{
+    enum { BETWEEN_LOOKS_NS = 1000000000 };
+    if (session->tiers && clock_ns() - session->looked_ns > BETWEEN_LOOKS_NS) {
+        struct machine_memory memory;
+        machine_memory_read(&memory, proc_folder, cgroup_folder);
+        budget_keep(session->tiers, &memory);
+        session->looked_ns = clock_ns();
+    }
+    if (session->tiers) tiers_begin_pass(session->tiers);
+    int failed = cpu_run(session->cpu, batch, error);
+    if (session->tiers) failed = tiers_end_pass(session->tiers, failed, error);
+    return failed ? failed : gguf_check_maps(session->model->model->gguf, error);
+}
+
 /* Evaluates batch by batch. all != NULL: logits of every token; else those of the last into session->logits. */
 static int evaluate(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *all,
                     struct stile_error *error)
@@ -223,8 +275,7 @@ static int evaluate(struct stile_session *session, const int32_t *tokens, size_t
         };
         session->has_logits = false;
         if (session->n_used + n > session->n_written) session->n_written = session->n_used + (uint32_t)n;
-        failed = cpu_run(session->cpu, &batch, error);
-        if (!failed) failed = gguf_check_maps(session->model->model->gguf, error);
+        failed = run_batch(session, &batch, error);
         if (failed) break;
         session->read_bytes += batch_bytes(session, &batch);
         memcpy(session->tokens + session->n_used, tokens + done, n * sizeof *tokens);

@@ -7,6 +7,7 @@
 #include "program/cost.h"
 #include "run/kv.h"
 #include "run/loaded.h"
+#include "run/tiers.h"
 
 enum { SESSION_CTX_DEFAULT = 4096, SESSION_BATCH_DEFAULT = 512, SESSION_BATCH_MAX = 8192 };
 
@@ -14,6 +15,8 @@ struct stile_session {
     struct stile_model *model;
     struct stile_session_options options; /* with defaults filled in */
     struct ahead *ahead;                  /* NULL: the weights are in memory, or do not fit */
+    struct tiers *tiers;                  /* NULL: they fit, and are mapped */
+    uint64_t looked_ns;                   /* when memory was last looked at, with tiers */
     struct cpu *cpu;
     struct kv kv;
     int32_t *tokens; /* (n_ctx) */

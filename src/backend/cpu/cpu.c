@@ -165,6 +165,7 @@ int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu
     reserve_all(&r, program, options);
     int failed =
         r.failed ? error_memory(error, cpu_memory_bytes(program, options), "activations (ask for a smaller batch)") : 0;
+    if (!failed && options->weights) arena_touch(&c->arena); /* memory is scarce: later it may not be there */
     if (!failed) failed = threads_create(&c->threads, options->n_threads, error);
     if (failed) {
         cpu_free(c);
