@@ -212,9 +212,13 @@ struct stile_session_options {
     /* Where weights go, instead of what was found best: "PATTERN=TIER,...", shell patterns over the names of tensors;
      * "resident", "streamed", or for experts "cached". Read during stile_session_create only. */
     const char *place;
+    /* A smaller model with the same vocabulary that guesses what stile_generate evaluates several tokens at a time, where
+     * that is measured to be faster; logits, tokens and seeds are the same with it and without. */
+    struct stile_model *draft;
 };
 
-/* Creates a session with an empty context. The model must outlive it. `options` may be NULL. */
+/* Creates a session with an empty context. The models must outlive it. ARGUMENT when the draft model's vocabulary differs.
+ * `options` may be NULL. */
 int stile_session_create(struct stile_session **session, struct stile_model *model,
                          const struct stile_session_options *options, struct stile_error *error);
 void stile_session_free(struct stile_session *session);
@@ -224,7 +228,8 @@ struct stile_memory {
     uint64_t weights_bytes; /* mapped from the file */
     uint64_t kv_bytes;
     uint64_t activations_bytes;
-    uint64_t other_bytes; /* metadata, vocabulary, norms, program */
+    uint64_t other_bytes; /* metadata, vocabulary, norms, program, logits of guesses */
+    uint64_t draft_bytes; /* the draft model: its weights, its KV, all it needs */
 };
 int stile_model_memory(const struct stile_model *model, const struct stile_session_options *options,
                        struct stile_memory *memory, struct stile_error *error);
@@ -337,12 +342,18 @@ struct stile_generate_options {
     const char *const *stop; /* stop strings; may be NULL */
     size_t n_stop;
     bool ignore_end; /* go on after end-of-reply tokens (for measuring) */
-    /* Evaluate one token at a time. Otherwise several are where earlier text suggests what comes next and where that has
-     * been found to be faster; logits, tokens and seeds are the same either way. */
+    /* Do not guess from earlier text. Otherwise several tokens are evaluated at a time where it suggests what comes next and
+     * where that has been found to be faster; logits, tokens and seeds are the same either way. */
     bool no_lookup;
     /* Gets whole UTF-8 characters as they become certain; non-zero cancels. May be NULL. */
     int (*on_text)(void *user, const char *text, size_t n_bytes);
     void *user;
+};
+
+/* Guesses of the next tokens, by where they came from. */
+struct stile_guesses {
+    uint32_t n_drafted;  /* evaluated */
+    uint32_t n_accepted; /* of these, right */
 };
 
 struct stile_generation {
@@ -350,8 +361,8 @@ struct stile_generation {
     uint32_t n_prompt_tokens;
     uint32_t n_tokens;       /* generated, an end token included */
     uint32_t n_passes;       /* evaluations for them: n_tokens - 1, less where guesses were right */
-    uint32_t n_drafted;      /* tokens guessed and evaluated */
-    uint32_t n_accepted;     /* of these, right */
+    struct stile_guesses lookup, draft;
+    uint64_t draft_ns;       /* of generate_ns: the draft model's part */
     uint64_t prompt_ns;      /* evaluating the prompt: to the first logits */
     uint64_t generate_ns;    /* from the first logits to the end: n_passes evaluations, sampling included */
     uint64_t prompt_bytes;   /* weight and KV bytes read for the prompt, by the program's cost */

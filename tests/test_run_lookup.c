@@ -1,37 +1,64 @@
-/* Guessing from the context: what is guessed, when it is not worth it, and that it changes nothing but the time. */
+/* Guesses from the context: what is guessed, and when it is worth it. */
 #include "run/lookup.h"
-#include "tiny_model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <string.h>
 
 #include <cmocka.h>
 
-static struct lookup *lookup_of(const char *text)
+enum { TEXT_MAX = 4096 };
+
+/* A text whose letters are tokens, and a source that reads it. */
+struct reading {
+    struct guesser *lookup;
+    struct pass_times times;
+    struct question question;
+    int32_t tokens[TEXT_MAX];
+};
+
+static void read_text(struct reading *reading, const char *text)
 {
-    struct lookup *lookup = lookup_create(4096);
-    assert_non_null(lookup);
+    *reading = (struct reading){.lookup = lookup_create(TEXT_MAX)};
+    assert_non_null(reading->lookup);
+    reading->question = (struct question){.tokens = reading->tokens, .n_max = 15, .times = &reading->times};
     for (; *text; text++)
-        lookup_add(lookup, *text);
-    int32_t none;
-    assert_int_equal(lookup_draft(lookup, 1, &none), 0); /* not before it is known how long a plain pass takes */
-    lookup_learn(lookup, 0, 0, 1000);
-    return lookup;
+        reading->tokens[reading->question.n_tokens++] = *text;
 }
 
-/* What is guessed after a text, a letter being a token. */
-static void expect(const char *text, size_t capacity, const char *guess)
+/* Guesses that are worth it are written to `tokens`. */
+static size_t draft(struct reading *reading, int32_t *tokens)
 {
-    struct lookup *lookup = lookup_of(text);
-    int32_t tokens[LOOKUP_DRAFT_MAX];
-    char guessed[LOOKUP_DRAFT_MAX + 1] = "";
-    size_t n = lookup_draft(lookup, capacity, tokens);
+    struct offer offer;
+    double gain;
+    struct guesser *lookup = reading->lookup;
+    lookup->type->offer(lookup, &reading->question, &offer);
+    assert_true(offer.n_max <= reading->question.n_max);
+    size_t n = offer_worth(&offer, &reading->times, &gain);
+    assert_true(n <= offer.n_max);
+    assert_true(n == 0 ? gain == 1 : gain > 1);
+    if (n > 0) assert_int_equal(lookup->type->guess(lookup, &reading->question, n, tokens, &n, NULL), 0);
+    return n;
+}
+
+/* What is guessed after a text. */
+static void expect(const char *text, size_t n_max, const char *guess)
+{
+    struct reading reading;
+    int32_t tokens[GUESSES_MAX];
+    char guessed[GUESSES_MAX + 1] = "";
+    read_text(&reading, text);
+    assert_int_equal(draft(&reading, tokens), 0); /* not before it is known how long a plain pass takes */
+    pass_times_learn(&reading.times, 0, 9000);
+    assert_int_equal(draft(&reading, tokens), 0);
+    pass_times_learn(&reading.times, 0, 1000);
+    reading.question.n_max = n_max;
+    size_t n = draft(&reading, tokens);
     for (size_t i = 0; i < n; i++)
         guessed[i] = (char)tokens[i];
     assert_int_equal(strncmp(guessed, guess, n), 0);
     assert_int_equal(n == 0, *guess == '\0');
-    assert_true(n <= capacity);
-    lookup_free(lookup);
+    reading.lookup->type->free(reading.lookup);
 }
 
 static void guesses(void **state)
@@ -51,25 +78,39 @@ static void guesses(void **state)
     expect("aaaaaaaaaaaa", 8, "a");
 }
 
-static void full(void **state)
+/* The text grows, goes back, and becomes more than there is room for. */
+static void changes(void **state)
 {
     (void)state;
-    struct lookup *lookup = lookup_create(4);
-    int32_t tokens[LOOKUP_DRAFT_MAX];
-    for (int i = 0; i < 10; i++)
-        lookup_add(lookup, 1);
-    assert_true(lookup_draft(lookup, LOOKUP_DRAFT_MAX, tokens) <= 4);
-    lookup_free(lookup);
+    struct reading reading;
+    int32_t tokens[GUESSES_MAX];
+    read_text(&reading, "abcdefghijkl-abcdefghijk");
+    pass_times_learn(&reading.times, 0, 1000);
+    pass_times_learn(&reading.times, 0, 1000);
+    assert_true(draft(&reading, tokens) > 0);
+    assert_int_equal(tokens[0], 'l');
+    reading.tokens[reading.question.n_tokens++] = 'l';
+    assert_true(draft(&reading, tokens) > 0);
+    assert_int_equal(tokens[0], '-');
+    reading.question.n_tokens = 14;
+    reading.lookup->type->restart(reading.lookup);
+    assert_int_equal(draft(&reading, tokens), 0);
+    reading.lookup->type->free(reading.lookup);
+    reading.lookup = lookup_create(20);
+    reading.question.n_tokens = 24;
+    assert_int_equal(draft(&reading, tokens), 0);
+    reading.lookup->type->free(reading.lookup);
 }
 
-/* n rounds of a text that repeats, with guesses that turn out right or wrong; returns how many were evaluated. */
-static size_t rounds(struct lookup *lookup, int n, bool right, uint64_t slope_ns)
+/* n passes over a text that repeats, with guesses that turn out right or wrong; returns how many were evaluated. */
+static size_t passes(struct reading *reading, int n, bool right, uint64_t plain_ns, uint64_t slope_ns)
 {
-    int32_t tokens[LOOKUP_DRAFT_MAX];
+    int32_t tokens[GUESSES_MAX];
     size_t total = 0;
     for (int i = 0; i < n; i++) {
-        size_t drafted = lookup_draft(lookup, LOOKUP_DRAFT_MAX, tokens);
-        lookup_learn(lookup, drafted, right ? drafted : 0, 1000 + slope_ns * drafted);
+        size_t drafted = draft(reading, tokens);
+        pass_times_learn(&reading->times, drafted, plain_ns + slope_ns * drafted);
+        if (drafted > 0) reading->lookup->type->learn(reading->lookup, drafted, right ? drafted : 0);
         total += drafted;
     }
     return total;
@@ -79,116 +120,67 @@ static void only_where_it_pays(void **state)
 {
     (void)state;
     const char *text = "the quick brown fox jumps over the lazy dog. the quick brown fox";
-    struct lookup *lookup = lookup_of(text);
-    assert_true(rounds(lookup, 20, true, 100) > 100); /* right and cheap: nearly all there is */
-    lookup_free(lookup);
-    lookup = lookup_of(text);
-    rounds(lookup, 50, false, 100);
-    assert_true(rounds(lookup, 100, false, 100) < 15); /* wrong: hardly any, but not never again */
-    assert_true(rounds(lookup, 1000, true, 100) > 1000);
-    lookup_free(lookup);
-    lookup = lookup_of(text);
-    rounds(lookup, 20, true, 1200);
-    assert_true(rounds(lookup, 100, true, 1200) < 100); /* right, but each costs more than a pass of its own */
-    lookup_free(lookup);
+    struct reading reading;
+    read_text(&reading, text);
+    assert_true(passes(&reading, 20, true, 1000, 100) > 100); /* right and cheap: nearly all there is */
+    reading.lookup->type->free(reading.lookup);
+    read_text(&reading, text);
+    passes(&reading, 50, false, 1000, 100);
+    assert_true(passes(&reading, 100, false, 1000, 100) < 10); /* wrong: hardly any */
+    reading.lookup->type->free(reading.lookup);
+    read_text(&reading, text);
+    passes(&reading, 20, true, 1000, 1200);
+    assert_true(passes(&reading, 100, true, 1000, 1200) < 100); /* right, but each costs more than a pass of its own */
+    reading.lookup->type->free(reading.lookup);
 }
 
-struct said {
-    char text[4096];
-    size_t n;
-};
-
-static int collect(void *user, const char *text, size_t n_bytes)
+/* Where guesses cost next to nothing, passes grow as long as the guesses stay likely. */
+static void long_drafts(void **state)
 {
-    struct said *said = user;
-    assert_true(said->n + n_bytes < sizeof said->text);
-    memcpy(said->text + said->n, text, n_bytes);
-    said->n += n_bytes;
-    return 0;
-}
-
-struct outcome {
-    struct said said;
-    struct stile_generation result;
-    uint64_t hash;
-    int32_t tokens[256];
-    uint32_t n_tokens;
-};
-
-static void generate(struct stile_model *model, float temperature, bool no_lookup, struct outcome *outcome)
-{
-    /* a prompt that repeats itself */
-    int32_t prompt[60];
-    for (int32_t i = 0; i < 60; i++)
-        prompt[i] = 40 + i % 7;
-    struct stile_session *session;
-    struct stile_sampler *sampler;
-    struct stile_error error = {0};
-    struct stile_sampler_options sampling = stile_sampler_defaults();
-    sampling.temperature = temperature;
-    sampling.top_k = 2;
-    sampling.seed = 5;
-    const struct stile_session_options options = {.n_ctx = 256, .n_batch = 32};
-    const struct stile_generate_options generate = {
-        .n_tokens_max = 150, .ignore_end = true, .no_lookup = no_lookup, .on_text = collect, .user = &outcome->said};
-    *outcome = (struct outcome){0};
-    assert_int_equal(stile_session_create(&session, model, &options, &error), 0);
-    assert_int_equal(stile_sampler_create(&sampler, &sampling, &error), 0);
-    if (stile_generate(session, sampler, prompt, 60, &generate, &outcome->result, &error))
-        fail_msg("%s", error.message);
-    outcome->hash = stile_logits_hash(session);
-    outcome->n_tokens = stile_context_used(session);
-    memcpy(outcome->tokens, stile_context_tokens(session), outcome->n_tokens * sizeof(int32_t));
-    stile_sampler_free(sampler);
-    stile_session_free(session);
-}
-
-static void same_output(void (*change)(struct gguf_write *file))
-{
-    static const float temperatures[] = {0, 1, 8};
-    struct stile_model *model;
-    struct stile_error error = {0};
-    uint32_t n_accepted = 0, n_wrong = 0;
-    if (tiny_open(&model, change, &error)) fail_msg("%s", error.message);
-    for (size_t i = 0; i < sizeof temperatures / sizeof *temperatures; i++) {
-        static struct outcome plain, guessed;
-        generate(model, temperatures[i], true, &plain);
-        generate(model, temperatures[i], false, &guessed);
-        assert_int_equal(plain.result.n_passes, 149);
-        assert_int_equal(plain.result.n_drafted, 0);
-        assert_int_equal(guessed.result.n_passes + guessed.result.n_accepted, 149);
-        assert_int_equal(guessed.hash, plain.hash);
-        assert_int_equal(guessed.n_tokens, plain.n_tokens);
-        assert_memory_equal(guessed.tokens, plain.tokens, plain.n_tokens * sizeof(int32_t));
-        assert_string_equal(guessed.said.text, plain.said.text);
-        n_accepted += guessed.result.n_accepted;
-        n_wrong += guessed.result.n_drafted - guessed.result.n_accepted;
+    (void)state;
+    struct pass_times times = {0};
+    struct offer sure = {.n_max = GUESSES_MAX, .chance = 0.99}, doubtful = {.n_max = GUESSES_MAX, .chance = 0.5},
+                 slow = {.n_max = GUESSES_MAX, .chance = 0.99, .step_ns = 1e9};
+    double gain;
+    size_t n = 0;
+    pass_times_learn(&times, 0, 1000000000);
+    pass_times_learn(&times, 0, 1000000000);
+    for (int i = 0; i < 5; i++) {
+        n = offer_worth(&sure, &times, &gain);
+        pass_times_learn(&times, n, 1000000000 + 1000000 * n);
     }
-    assert_true(n_accepted > 0);
-    assert_true(n_wrong > 0); /* so what was evaluated in vain was forgotten well */
-    stile_model_close(model);
+    assert_true(n > 100);
+    assert_true(gain > 50);
+    assert_in_range(offer_worth(&doubtful, &times, &gain), 4, 15);
+    assert_int_equal(offer_worth(&slow, &times, &gain), 0); /* guessing takes as long as a pass */
+    /* one disturbed measurement does not matter for long */
+    pass_times_learn(&times, 50, 3000000000);
+    assert_true(times.time_ns[50] < 1200000000);
 }
 
-static void same_output_llama(void **state)
+/* Guesses that were made already are not paid again, and the best number of them may be fewer. */
+static void made_guesses(void **state)
 {
     (void)state;
-    same_output(NULL);
-}
-
-static void same_output_sliding(void **state)
-{
-    (void)state;
-    same_output(tiny_gemma3);
+    static const double chances[] = {0.9, 0.9, 0.05, 0.9};
+    struct pass_times times = {0};
+    struct offer offer = {.n_max = 4, .n_made = 4, .chances = chances, .step_ns = 1e9};
+    double gain;
+    pass_times_learn(&times, 0, 1000);
+    for (size_t n = 0; n <= 4; n++)
+        pass_times_learn(&times, n, 1000 + 100 * n);
+    assert_int_equal(offer_worth(&offer, &times, &gain), 2);
+    offer.n_made = 2;
+    offer.chance = 0.9;
+    offer.step_ns = 10;
+    assert_int_equal(offer_worth(&offer, &times, &gain), 4); /* go on */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(guesses),
-        cmocka_unit_test(full),
-        cmocka_unit_test(only_where_it_pays),
-        cmocka_unit_test(same_output_llama),
-        cmocka_unit_test(same_output_sliding),
+        cmocka_unit_test(guesses),     cmocka_unit_test(changes),      cmocka_unit_test(only_where_it_pays),
+        cmocka_unit_test(long_drafts), cmocka_unit_test(made_guesses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,10 +87,12 @@ static void show_table(const struct report *report)
         {"KV cache", memory->kv_bytes},
         {"activations", memory->activations_bytes},
         {"other", memory->other_bytes},
-        {"all", memory->weights_bytes + memory->kv_bytes + memory->activations_bytes + memory->other_bytes},
+        {"draft model", memory->draft_bytes},
+        {"all", memory->weights_bytes + memory->kv_bytes + memory->activations_bytes + memory->other_bytes +
+                    memory->draft_bytes},
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        printf("  %-14s %12s\n", parts[i].name, size_text(size, parts[i].size_bytes));
+        if (parts[i].size_bytes > 0) printf("  %-14s %12s\n", parts[i].name, size_text(size, parts[i].size_bytes));
 }
 
 static void show_tensors(const struct report *report)
@@ -142,7 +144,7 @@ static json_t *tensors_json(const struct report *report)
 static json_t *report_json(const struct report *report, bool with_tensors)
 {
     const struct stile_model_info *info = report->info;
-    json_t *object = json_object(), *formats = json_array(), *memory = json_object();
+    json_t *object = json_object(), *formats = json_array();
     const struct {
         const char *name, *text;
     } texts[] = {
@@ -189,11 +191,8 @@ static json_t *report_json(const struct report *report, bool with_tensors)
         json_array_append_new(formats, entry);
     }
     json_object_set_new(object, "formats", formats);
+    json_t *memory = memory_json(&report->memory);
     set_count(memory, "n_ctx", report->n_ctx);
-    set_count(memory, "weights_bytes", report->memory.weights_bytes);
-    set_count(memory, "kv_bytes", report->memory.kv_bytes);
-    set_count(memory, "activations_bytes", report->memory.activations_bytes);
-    set_count(memory, "other_bytes", report->memory.other_bytes);
     json_object_set_new(object, "memory", memory);
     if (with_tensors) json_object_set_new(object, "tensors", tensors_json(report));
     return object;
@@ -202,10 +201,14 @@ static json_t *report_json(const struct report *report, bool with_tensors)
 int command_info(const struct options *options)
 {
     struct report report = {0};
-    struct stile_model *model;
+    struct stile_model *model, *draft = NULL;
     struct stile_error error;
     const struct stile_header_options header = {.format = options->format};
     if (stile_model_open_header(&model, options->arguments[0], &header, &error) != STILE_OK) return cli_error(&error);
+    if (options->draft && stile_model_open_header(&draft, options->draft, &header, &error) != STILE_OK) {
+        stile_model_close(model);
+        return cli_error(&error);
+    }
     report.model = model;
     report.info = stile_model_info(model);
     report.n_formats = stile_model_formats(model, report.formats, FORMATS_MAX);
@@ -214,6 +217,7 @@ int command_info(const struct options *options)
     const struct stile_session_options session = {
         .n_ctx = report.n_ctx,
         .kv_format = options_kv_format(options),
+        .draft = draft,
     };
     int status = EXIT_OK;
     if (stile_model_memory(model, &session, &report.memory, &error) != STILE_OK) {
@@ -224,6 +228,7 @@ int command_info(const struct options *options)
         show_table(&report);
         if (options->tensors) show_tensors(&report);
     }
+    stile_model_close(draft);
     stile_model_close(model);
     return status;
 }

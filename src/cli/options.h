@@ -25,7 +25,7 @@ struct options {
     const char *arguments[OPTIONS_ARGUMENTS_MAX]; /* MODEL and TEXT, or COMMAND; NULL where not given */
     size_t n_arguments;
     bool help;
-    const char *prompt, *file, *system;
+    const char *prompt, *file, *system, *draft;
     const char *stop[OPTIONS_STOP_MAX];
     size_t n_stop;
     int64_t n_tokens, n_ctx, n_threads, top_k, seed;

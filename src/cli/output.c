@@ -130,6 +130,13 @@ json_t *json_text(const char *text, size_t n_bytes)
     return string;
 }
 
+json_t *memory_json(const struct stile_memory *memory)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "weights_bytes", (json_int_t)memory->weights_bytes, "kv_bytes",
+                     (json_int_t)memory->kv_bytes, "activations_bytes", (json_int_t)memory->activations_bytes,
+                     "other_bytes", (json_int_t)memory->other_bytes, "draft_bytes", (json_int_t)memory->draft_bytes);
+}
+
 void json_show(json_t *object)
 {
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

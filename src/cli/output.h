@@ -26,6 +26,7 @@ void text_quoted(FILE *stream, const char *text, size_t n_bytes);
 
 /* A JSON string; bytes that are not UTF-8, and NUL, become U+FFFD. */
 json_t *json_text(const char *text, size_t n_bytes);
+json_t *memory_json(const struct stile_memory *memory);
 /* Prints and frees an object. */
 void json_show(json_t *object);
 

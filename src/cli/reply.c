@@ -14,8 +14,12 @@ int engine_open(struct engine *engine, const struct options *options)
     *engine = (struct engine){0};
     progress_start("opening the model");
     int code = stile_model_open(&engine->model, options->arguments[0], &error);
+    if (code == STILE_OK && options->draft) code = stile_model_open(&engine->draft, options->draft, &error);
     progress_stop();
-    if (code != STILE_OK) return cli_error(&error);
+    if (code != STILE_OK) {
+        engine_close(engine);
+        return cli_error(&error);
+    }
 
     const struct stile_session_options session = {
         .n_ctx = (uint32_t)options->n_ctx,
@@ -25,6 +29,7 @@ int engine_open(struct engine *engine, const struct options *options)
         .cancel = interrupt_flag(),
         .memory_limit_bytes = (uint64_t)options->memory_limit,
         .place = options->place,
+        .draft = engine->draft,
     };
     const struct stile_sampler_options sampler = {
         .temperature = (float)options->temperature,
@@ -35,7 +40,8 @@ int engine_open(struct engine *engine, const struct options *options)
         .repeat_last_n = stile_sampler_defaults().repeat_last_n,
         .seed = (uint64_t)options->seed,
     };
-    if (stile_session_create(&engine->session, engine->model, &session, &error) != STILE_OK ||
+    if (stile_model_memory(engine->model, &session, &engine->memory, &error) != STILE_OK ||
+        stile_session_create(&engine->session, engine->model, &session, &error) != STILE_OK ||
         stile_sampler_create(&engine->sampler, &sampler, &error) != STILE_OK) {
         engine_close(engine);
         return cli_error(&error);
@@ -48,6 +54,7 @@ void engine_close(struct engine *engine)
 {
     stile_sampler_free(engine->sampler);
     stile_session_free(engine->session);
+    stile_model_close(engine->draft);
     stile_model_close(engine->model);
     buffer_free(&engine->text);
     *engine = (struct engine){0};

@@ -8,8 +8,10 @@
 
 struct engine {
     struct stile_model *model;
+    struct stile_model *draft; /* NULL: none */
     struct stile_session *session;
     struct stile_sampler *sampler;
+    struct stile_memory memory;
     /* the last reply */
     struct stile_generation result;
     struct buffer text;

@@ -25,7 +25,7 @@ static double gb(uint64_t n_bytes)
 static int too_little(const struct stile_session_options *options, const struct stile_memory *needed,
                       uint64_t least_bytes, uint64_t usable_bytes, struct stile_error *error)
 {
-    uint64_t rest = needed->activations_bytes + needed->other_bytes;
+    uint64_t rest = needed->activations_bytes + needed->other_bytes + needed->draft_bytes;
     return error_set(error, STILE_ERROR_MEMORY,
                      "at least %.2f GB of memory are needed (%.2f for the context of %u tokens, %.2f for activations, "
                      "vocabulary and others, %.2f to pass the weights through) and %.2f may be used: %s, or ask for a "
@@ -44,7 +44,7 @@ int budget_place(struct placement **placement, const struct stile_model *model,
     *placement = NULL;
     int failed = stile_model_memory(model, options, &needed, error);
     if (failed) return failed;
-    uint64_t taken = needed.kv_bytes + needed.activations_bytes + needed.other_bytes;
+    uint64_t taken = needed.kv_bytes + needed.activations_bytes + needed.other_bytes + needed.draft_bytes;
     uint64_t left = bytes > taken ? bytes - taken : 0;
     if (!options->place && needed.weights_bytes <= left) return 0;
     if (!model->model->gguf->maps) { /* made in memory */

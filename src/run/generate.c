@@ -1,11 +1,10 @@
 /* Generation: evaluate, sample, print what is certain, until something ends it. */
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "run/lookup.h"
 #include "run/session.h"
+#include "run/speculate.h"
 #include "text/utf8.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Text that was generated but not yet handed out, because a character is incomplete or a stop string may have begun. */
@@ -73,81 +72,9 @@ static bool is_cancelled(const struct stile_session *session)
     return session->options.cancel && *session->options.cancel;
 }
 
-/* ---- several tokens in one pass ---------------------------------------------------------------- */
-
-/* A pass evaluates a token, and guesses of what follows it. As long as the sampler draws what was guessed, its logits are
- * there already. */
-struct ahead {
-    struct lookup *lookup; /* NULL: one token at a time */
-    int32_t tokens[1 + LOOKUP_DRAFT_MAX];
-    size_t n, n_right; /* of the last pass: tokens; those that are certain */
-    uint64_t time_ns;
-    float *rows; /* (1 + LOOKUP_DRAFT_MAX, n_vocab) */
-};
-
-static int ahead_create(struct ahead *ahead, const struct stile_session *session, struct stile_error *error)
-{
-    size_t row_bytes = session->model->model->hparams.n_vocab * sizeof *ahead->rows;
-    *ahead = (struct ahead){.lookup = lookup_create(session->options.n_ctx)};
-    ahead->rows = malloc((1 + LOOKUP_DRAFT_MAX) * row_bytes);
-    if (!ahead->lookup || !ahead->rows)
-        return error_memory(error, (1 + LOOKUP_DRAFT_MAX) * row_bytes, "evaluating several tokens at once");
-    for (uint32_t i = 0; i < session->n_used; i++)
-        lookup_add(ahead->lookup, session->tokens[i]);
-    return 0;
-}
-
-static void ahead_free(struct ahead *ahead)
-{
-    lookup_free(ahead->lookup);
-    free(ahead->rows);
-}
-
-static void ahead_learn(struct ahead *ahead, struct stile_generation *result)
-{
-    if (ahead->n == 0) return;
-    lookup_learn(ahead->lookup, ahead->n - 1, ahead->n_right - 1, ahead->time_ns);
-    result->n_passes++;
-    result->n_drafted += (uint32_t)ahead->n - 1;
-    result->n_accepted += (uint32_t)ahead->n_right - 1;
-    ahead->n = 0;
-}
-
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Appends the token: evaluates it, unless it was guessed right. n_more: tokens that are wanted after it. */
-static int append(struct stile_session *session, struct ahead *ahead, int32_t token, size_t n_more,
-                  struct stile_generation *result, struct stile_error *error)
-{
-    if (!ahead->lookup) {
-        result->n_passes++;
-        return stile_eval(session, &token, 1, error);
-    }
-    lookup_add(ahead->lookup, token);
-    if (ahead->n_right < ahead->n && ahead->tokens[ahead->n_right] == token) {
-        session_accept(session, ahead->rows + ahead->n_right++ * session->model->model->hparams.n_vocab);
-        return 0;
-    }
-    ahead_learn(ahead, result);
-    size_t capacity = least(n_more, least(session->options.n_batch, session->options.n_ctx - session->n_used) - 1);
-    ahead->tokens[0] = token;
-    ahead->n = 1 + lookup_draft(ahead->lookup, capacity, ahead->tokens + 1);
-    ahead->n_right = 1;
-    uint64_t begin_ns = clock_ns();
-    int failed = ahead->n == 1 ? stile_eval(session, &token, 1, error)
-                               : session_look_ahead(session, ahead->tokens, ahead->n, ahead->rows, error);
-    ahead->time_ns = clock_ns() - begin_ns;
-    return failed;
-}
-
-/* ---- generating -------------------------------------------------------------------------------- */
-
 /* Samples and evaluates until something ends it. The last token is not evaluated: nobody has asked what follows it. */
 static int generate(struct stile_session *session, struct stile_sampler *sampler, struct pending *pending,
-                    struct ahead *ahead, struct stile_generation *result, struct stile_error *error)
+                    struct stile_generation *result, struct stile_error *error)
 {
     const struct stile_generate_options *options = pending->options;
     const struct tokenizer *tokenizer = session->model->tokenizer;
@@ -170,8 +97,8 @@ static int generate(struct stile_session *session, struct stile_sampler *sampler
         if (result->n_tokens == options->n_tokens_max) return 0;
         result->finish = STILE_FINISH_CONTEXT;
         if (session->n_used == session->options.n_ctx) return 0;
-        size_t n_more = options->n_tokens_max ? options->n_tokens_max - result->n_tokens : SIZE_MAX;
-        int failed = append(session, ahead, token, n_more, result, error);
+        size_t n_more = options->n_tokens_max ? options->n_tokens_max - result->n_tokens - 1 : SIZE_MAX;
+        int failed = speculation_append(session->speculation, token, n_more, error);
         result->finish = STILE_FINISH_CANCELLED;
         if (failed) return failed == STILE_ERROR_CANCELLED ? 0 : failed;
     }
@@ -194,13 +121,11 @@ int stile_generate(struct stile_session *session, struct stile_sampler *sampler,
         stile_sampler_accept(sampler, prompt[i]);
     begin_ns = clock_ns();
     begin_bytes = session->read_bytes;
-    struct ahead ahead = {0};
-    if (!pending.options->no_lookup) failed = ahead_create(&ahead, session, error);
-    if (!failed) failed = generate(session, sampler, &pending, &ahead, result, error);
-    ahead_learn(&ahead, result);
-    ahead_free(&ahead);
+    speculation_begin(session->speculation, pending.options, sampler);
+    failed = generate(session, sampler, &pending, result, error);
+    speculation_end(session->speculation, result);
     result->generate_ns = clock_ns() - begin_ns;
-    result->generate_bytes = session->read_bytes - begin_bytes;
+    result->generate_bytes += session->read_bytes - begin_bytes;
     /* what was held back is text after all, unless a stop string ended it */
     if (!failed && result->finish != STILE_FINISH_STOP) hand_out(&pending, pending.text.n);
     buffer_free(&pending.text);

@@ -5,9 +5,9 @@
  * what is left becomes a heap from which top-p and the draw take the most likely ones until they have enough.
  * A weight is exp((logit - largest) / temperature) in double: a probability not yet divided by the sum.
  */
+#include "run/sampler.h"
 #include "base/error.h"
 #include "run/random.h"
-#include "stile.h"
 
 #include <float.h>
 #include <math.h>
@@ -31,6 +31,7 @@ struct stile_sampler {
 
     /* What the repeat penalty remembers: the last n tokens in a ring, or, for "all", one bit per token. */
     int32_t *ring; /* (repeat_last_n) */
+    size_t n_ring;
     size_t n_accepted;
     uint64_t *seen; /* (n_seen_words) */
     size_t n_seen_words;
@@ -80,6 +81,38 @@ static bool remembers(const struct stile_sampler *sampler)
     return sampler->options.repeat_penalty != 1 && sampler->options.repeat_last_n != 0;
 }
 
+static bool has_ring(const struct stile_sampler *sampler)
+{
+    return sampler->options.repeat_last_n > 0;
+}
+
+static size_t n_in_ring(const struct stile_sampler *sampler)
+{
+    size_t n = (size_t)sampler->options.repeat_last_n;
+    return sampler->n_accepted < n ? sampler->n_accepted : n;
+}
+
+/* Room for n elements, contents kept; false when memory is out (then nothing has changed). */
+static bool reserve(void **array, size_t *capacity, size_t n, size_t size_bytes)
+{
+    if (n <= *capacity) return true;
+    if (n > SIZE_MAX / size_bytes) return false;
+    void *grown = realloc(*array, n * size_bytes);
+    if (!grown) return false;
+    *array = grown;
+    *capacity = n;
+    return true;
+}
+
+static bool reserve_ring(struct stile_sampler *sampler)
+{
+    if (!remembers(sampler) || !has_ring(sampler)) return true;
+    void *ring = sampler->ring;
+    if (!reserve(&ring, &sampler->n_ring, (size_t)sampler->options.repeat_last_n, sizeof *sampler->ring)) return false;
+    sampler->ring = ring;
+    return true;
+}
+
 int stile_sampler_create(struct stile_sampler **sampler, const struct stile_sampler_options *options,
                          struct stile_error *error)
 {
@@ -90,13 +123,10 @@ int stile_sampler_create(struct stile_sampler **sampler, const struct stile_samp
     struct stile_sampler *created = calloc(1, sizeof *created);
     if (!created) return error_memory(error, sizeof *created, "a sampler");
     created->options = *options;
-    if (remembers(created) && options->repeat_last_n > 0) {
-        size_t size_bytes = (size_t)options->repeat_last_n * sizeof *created->ring;
-        created->ring = malloc(size_bytes);
-        if (!created->ring) {
-            free(created);
-            return error_memory(error, size_bytes, "the tokens of the repeat penalty");
-        }
+    if (!reserve_ring(created)) {
+        free(created);
+        return error_memory(error, (size_t)options->repeat_last_n * sizeof *created->ring,
+                            "the tokens of the repeat penalty");
     }
     stile_sampler_reset(created);
     *sampler = created;
@@ -122,18 +152,6 @@ void stile_sampler_reset(struct stile_sampler *sampler)
 
 /* ---- repeat penalty ---- */
 
-/* Room for n elements, contents kept; false when memory is out (then nothing has changed). */
-static bool reserve(void **array, size_t *capacity, size_t n, size_t size_bytes)
-{
-    if (n <= *capacity) return true;
-    if (n > SIZE_MAX / size_bytes) return false;
-    void *grown = realloc(*array, n * size_bytes);
-    if (!grown) return false;
-    *array = grown;
-    *capacity = n;
-    return true;
-}
-
 static bool reserve_seen(struct stile_sampler *sampler, size_t n_tokens)
 {
     size_t before = sampler->n_seen_words;
@@ -145,10 +163,23 @@ static bool reserve_seen(struct stile_sampler *sampler, size_t n_tokens)
     return true;
 }
 
+bool sampler_copy(struct stile_sampler *copy, const struct stile_sampler *sampler)
+{
+    copy->options = sampler->options;
+    copy->random = sampler->random;
+    copy->n_accepted = sampler->n_accepted;
+    if (!reserve_ring(copy) || !reserve_seen(copy, 64 * sampler->n_seen_words)) return false;
+    if (remembers(sampler) && has_ring(sampler))
+        memcpy(copy->ring, sampler->ring, n_in_ring(sampler) * sizeof *copy->ring);
+    if (copy->seen) memset(copy->seen, 0, copy->n_seen_words * sizeof *copy->seen);
+    if (sampler->seen) memcpy(copy->seen, sampler->seen, sampler->n_seen_words * sizeof *copy->seen);
+    return true;
+}
+
 void stile_sampler_accept(struct stile_sampler *sampler, int32_t token)
 {
     if (!remembers(sampler) || token < 0 || token >= TOKEN_MAX) return;
-    if (sampler->ring) {
+    if (has_ring(sampler)) {
         sampler->ring[sampler->n_accepted++ % (size_t)sampler->options.repeat_last_n] = token;
     } else if (reserve_seen(sampler, (size_t)token + 1)) {
         sampler->seen[token / 64] |= UINT64_C(1) << token % 64;
@@ -171,10 +202,8 @@ static const float *after_penalty(struct stile_sampler *sampler, const float *lo
     if (!reserve(&copy, &sampler->n_penalised, n_vocab, sizeof *sampler->penalised)) return NULL;
     sampler->penalised = copy;
     memcpy(copy, logits, n_vocab * sizeof *logits);
-    if (sampler->ring) {
-        size_t n = (size_t)sampler->options.repeat_last_n;
-        if (sampler->n_accepted < n) n = sampler->n_accepted;
-        for (size_t i = 0; i < n; i++)
+    if (has_ring(sampler)) {
+        for (size_t i = 0; i < n_in_ring(sampler); i++)
             penalise(sampler, logits, n_vocab, (size_t)sampler->ring[i]);
         return copy;
     }

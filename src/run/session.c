@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "run/budget.h"
+#include "run/draft.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -102,6 +103,7 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
     s->hash = fnv_offset;
     int failed = session_resolve_options(model, options, &s->options, error);
     if (!failed) failed = cpu_options_of(&s->options, &cpu, error);
+    if (!failed) failed = speculation_create(&s->speculation, s, error);
     if (!failed) failed = place_weights(s, error);
     s->options.place = NULL;
     if (!failed)
@@ -109,6 +111,7 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
     if (!failed && s->tiers) {
         cpu.weights = tiers_weights(s->tiers);
         kv_touch(&s->kv);
+        speculation_touch(s->speculation);
     }
     if (!failed) failed = cpu_create(&s->cpu, model->program, &cpu, error);
     if (!failed) {
@@ -128,6 +131,7 @@ void stile_session_free(struct stile_session *session)
 {
     if (!session) return;
     ahead_stop(session->ahead);
+    speculation_free(session->speculation);
     cpu_free(session->cpu);
     tiers_free(session->tiers);
     kv_free(&session->kv);
@@ -150,9 +154,10 @@ int stile_model_memory(const struct stile_model *model, const struct stile_sessi
         .kv_bytes = kv_size_bytes(h, o.n_ctx, o.n_batch, cpu.kv_format),
         .activations_bytes = cpu_memory_bytes(model->program, &cpu) + h->n_vocab * sizeof(float),
         .other_bytes = gguf_memory_bytes(model->model->gguf) + tokenizer_memory_bytes(model->tokenizer) +
-                       model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t),
+                       model->model->arena.total_bytes + model->program->arena.total_bytes + o.n_ctx * sizeof(int32_t) +
+                       speculation_memory_bytes(model, &o),
     };
-    return 0;
+    return o.draft ? draft_memory(&o, &memory->draft_bytes, error) : 0;
 }
 
 bool stile_session_tiers(const struct stile_session *session, struct stile_tiers *tiers)
@@ -284,11 +289,17 @@ static int evaluate(struct stile_session *session, const int32_t *tokens, size_t
     return failed;
 }
 
-int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error)
+int session_read(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error)
 {
     int failed = evaluate(session, tokens, n_tokens, NULL, error);
+    session->has_logits = !failed;
+    return failed;
+}
+
+int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error)
+{
+    int failed = session_read(session, tokens, n_tokens, error);
     if (failed) return failed;
-    session->has_logits = true;
     session->hash = hash_row(session->hash, session->logits, session->model->model->hparams.n_vocab);
     return 0;
 }

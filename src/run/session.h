@@ -7,6 +7,7 @@
 #include "program/cost.h"
 #include "run/kv.h"
 #include "run/loaded.h"
+#include "run/speculate.h"
 #include "run/tiers.h"
 
 enum { SESSION_CTX_DEFAULT = 4096, SESSION_BATCH_DEFAULT = 512, SESSION_BATCH_MAX = 8192 };
@@ -25,12 +26,16 @@ struct stile_session {
     float *logits;      /* (n_vocab) */
     bool has_logits;
     uint64_t hash;
+    struct speculation *speculation;
     uint64_t read_bytes; /* weights and KV that evaluating has read so far, by the program's cost */
 };
 
 /* Fills in defaults and checks. */
 int session_resolve_options(const struct stile_model *model, const struct stile_session_options *given,
                             struct stile_session_options *resolved, struct stile_error *error);
+
+/* As stile_eval, for a session whose hash nobody asks for. */
+int session_read(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error);
 
 /* Evaluates a token and guesses of those after it, (n_tokens) together; n_tokens at most n_batch. Appends only the
  * token; `rows` gets the logits of all, (n_tokens, n_vocab). */

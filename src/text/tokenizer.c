@@ -187,6 +187,11 @@ const char *tokenizer_name(const struct tokenizer *tokenizer, int32_t id)
     return token ? token->text : "";
 }
 
+int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *name)
+{
+    return vocab_find(&tokenizer->vocab, name, strlen(name));
+}
+
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id)
 {
     const struct vocab_token *token = token_at(tokenizer, id);

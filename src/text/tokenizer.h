@@ -42,6 +42,8 @@ size_t tokenizer_memory_bytes(const struct tokenizer *tokenizer);
 const char *tokenizer_bytes(const struct tokenizer *tokenizer, int32_t id, bool special, size_t *n);
 /* The vocabulary's spelling, NUL-terminated. "" for ids out of range. */
 const char *tokenizer_name(const struct tokenizer *tokenizer, int32_t id);
+/* The first token with this spelling; -1. */
+int32_t tokenizer_find(const struct tokenizer *tokenizer, const char *name);
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id);
 /* -1 when the vocabulary has none. */
 int32_t tokenizer_bos(const struct tokenizer *tokenizer);

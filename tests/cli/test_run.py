@@ -14,7 +14,7 @@ from common import LONG, MODEL, STILE, CliTest, model_path
 FAILED = 1
 STATS = (
     r"load \d+ ms \(open [\d.]+, map [\d.]+, ready [\d.]+\) \| prompt \d+ tokens, [\d.]+/s \| reply \d+ tokens, [\d.]+/s"
-    r" \| read [\d.]+ GB/s, \d+% of this machine's [\d.]+ \| peak [\d.]+ (MiB|GiB)\n"
+    r"(, [\d.]+ a pass \([a-z \d,]+\))? \| read [\d.]+ GB/s, \d+% of this machine's [\d.]+ \| peak [\d.]+ (MiB|GiB)\n"
 )
 SAY = ("-p", "Name three colours.", "-n", "12")
 
@@ -73,6 +73,20 @@ class Run(CliTest):
         options = reply["options"]
         self.assertEqual((options["temp"], options["top-k"], options["seed"], options["kv"]), (0.8, 40, 0, "f16"))
         self.assertEqual((options["stop"], options["system"]), (["zebra"], "Be brief."))
+
+    def test_draft_model_changes_no_token(self):
+        prompt = ("-p", "Write a long story.", "-n", "40", "--logits-hash", "--seed", "3")
+        plain = self.json(*prompt, "--no-lookup")
+        guessed = self.json(*prompt, "--draft", MODEL)
+        self.assertEqual((guessed["text"], guessed["logits_hash"]), (plain["text"], plain["logits_hash"]))
+        self.assertEqual((plain["passes"], plain["tokens_per_pass"]), (39, 1))
+        self.assertEqual(guessed["passes"] + sum(guessed[s]["accepted_tokens"] for s in ("lookup", "draft")), 39)
+        self.assertEqual(plain["memory"]["draft_bytes"], 0)
+        self.assertGreater(guessed["memory"]["draft_bytes"], plain["memory"]["weights_bytes"])
+        memory = json.loads(self.stile("info", MODEL, "--draft", MODEL, "--json")[0])["memory"]
+        self.assertEqual(memory["draft_bytes"], guessed["memory"]["draft_bytes"])
+        for command in (["run", MODEL, *SAY], ["info", MODEL]):
+            self.fails(*command, "--draft", "nothing.gguf", status=FAILED, says="nothing.gguf")
 
     def test_json_has_the_text_that_is_streamed(self):
         out, _ = self.stile("run", MODEL, *SAY)
