@@ -102,6 +102,32 @@ static void brings_everything_in(void **state)
     close_maps();
 }
 
+/* Whether the page of the address is in the page table; true where the system does not say. */
+static bool is_mapped(const uint8_t *data)
+{
+    uint64_t entry, page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+    int file = open("/proc/self/pagemap", O_RDONLY);
+    ssize_t n = pread(file, &entry, sizeof entry, (off_t)((uintptr_t)data / page_bytes * sizeof entry));
+    close(file);
+    return n != sizeof entry || entry >> 63;
+}
+
+static void maps_what_is_here(void **state)
+{
+    (void)state;
+    open_maps();
+    assert_null(ahead_start(maps, N_MAPS));
+#ifdef MADV_POPULATE_READ
+    bool can = madvise((void *)map_data(maps[0]), 1, MADV_POPULATE_READ) == 0;
+    for (int i = 0; i < N_MAPS && can; i++)
+        for (size_t at = 0; at < map_size_bytes(maps[i]); at += 1 << 16)
+            assert_true(is_mapped(map_data(maps[i]) + at));
+#else
+    (void)is_mapped;
+#endif
+    close_maps();
+}
+
 static void can_be_stopped_at_once(void **state)
 {
     (void)state;
@@ -130,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(brings_everything_in),
+        cmocka_unit_test(maps_what_is_here),
         cmocka_unit_test(can_be_stopped_at_once),
         cmocka_unit_test(a_cut_file_does_no_harm),
     };

@@ -17,6 +17,8 @@ struct ahead {
     size_t n_maps;
     atomic_size_t next; /* piece, counted through all maps */
     atomic_bool stop;
+    bool here;          /* which pieces are asked for: those in memory already, or */
+    atomic_bool others; /* the others, which were met */
     pthread_t readers[N_READERS];
     int n_readers;
 };
@@ -52,9 +54,12 @@ static void *read_pieces(void *argument)
     struct ahead *ahead = argument;
     void *data;
     size_t n;
-    while (!atomic_load(&ahead->stop) && piece_of(ahead, atomic_fetch_add(&ahead->next, 1), &data, &n))
-        /* refused by an old kernel, or the file was cut: whoever needs the bytes will see */
-        if (!is_here(data, n) && madvise(data, n, MADV_POPULATE_READ) != 0) break;
+    while (!atomic_load(&ahead->stop) && piece_of(ahead, atomic_fetch_add(&ahead->next, 1), &data, &n)) {
+        if (is_here(data, n) != ahead->here)
+            atomic_store(&ahead->others, true);
+        else if (madvise(data, n, MADV_POPULATE_READ) != 0)
+            break; /* refused by an old kernel, or the file was cut: whoever needs the bytes will see */
+    }
     return NULL;
 }
 
@@ -69,18 +74,24 @@ static void start_readers(struct ahead *ahead)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+static void join_readers(struct ahead *ahead)
+{
+    while (ahead->n_readers > 0)
+        pthread_join(ahead->readers[--ahead->n_readers], NULL);
+}
+
 struct ahead *ahead_start(struct map *const *maps, size_t n)
 {
     struct ahead *ahead = calloc(1, sizeof *ahead);
-    void *data;
-    size_t n_bytes, i = 0;
     if (!ahead) return NULL;
     ahead->maps = maps;
     ahead->n_maps = n;
-    while (piece_of(ahead, i, &data, &n_bytes) && is_here(data, n_bytes))
-        i++;
-    if (piece_of(ahead, i, &data, &n_bytes)) {
-        atomic_store(&ahead->next, i);
+    ahead->here = true;
+    start_readers(ahead);
+    join_readers(ahead);
+    if (atomic_load(&ahead->others)) {
+        atomic_store(&ahead->next, 0);
+        ahead->here = false;
         start_readers(ahead);
     }
     if (ahead->n_readers > 0) return ahead;
@@ -92,8 +103,7 @@ void ahead_stop(struct ahead *ahead)
 {
     if (!ahead) return;
     atomic_store(&ahead->stop, true);
-    for (int i = 0; i < ahead->n_readers; i++)
-        pthread_join(ahead->readers[i], NULL);
+    join_readers(ahead);
     free(ahead);
 }
 
