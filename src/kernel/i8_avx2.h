@@ -86,6 +86,12 @@ I8_INLINE i8x64 i8x64_signed(i8x32 first, i8x32 last)
     return (i8x64){_mm256_abs_epi8(first), _mm256_abs_epi8(last), first, last};
 }
 
+I8_INLINE i8x64 i8x64_nibbles(const uint8_t *p)
+{
+    i8x32 v = i8x32_load(p);
+    return i8x64_unsigned(i8x32_fields(v, 0, 15), i8x32_fields(v, 4, 15));
+}
+
 I8_INLINE i8x64 i8x64_negative(i8x32 first, i8x32 last, const uint8_t *bits)
 {
     const __m256i one = _mm256_set1_epi8(1);
@@ -115,6 +121,13 @@ I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x64 w, const int8_t *acts, i8_scale6
 }
 
 #define i8_acc64_zero i32x8_zero
+
+#define i8_acc64_sums8 i32x8_sums8
+
+I8_INLINE i8_acc64 i8_acc64_from(i32x8 v)
+{
+    return v;
+}
 
 I8_INLINE i32x8 i8_acc64_sums(i8_acc64 acc)
 {

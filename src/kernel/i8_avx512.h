@@ -68,6 +68,13 @@ I8_INLINE i8x64 i8x64_unsigned(i8x32 first, i8x32 last)
     return (i8x64){i8_two_halves(first, last), 0};
 }
 
+I8_INLINE i8x64 i8x64_nibbles(const uint8_t *p)
+{
+    const __m512i shifts = i8_two_halves(_mm256_setzero_si256(), _mm256_set1_epi16(4));
+    __m512i v = _mm512_srlv_epi16(_mm512_broadcast_i64x4(i8x32_load(p)), shifts);
+    return (i8x64){_mm512_and_si512(v, _mm512_set1_epi8(15)), 0};
+}
+
 I8_INLINE i8x64 i8x64_signed(i8x32 first, i8x32 last)
 {
     __m512i v = i8_two_halves(first, last);
@@ -97,10 +104,30 @@ I8_INLINE i8_acc64 i8_dot64(i8_acc64 acc, i8x64 w, const int8_t *acts, i8_scale6
 }
 
 #define i8_acc64_zero _mm512_setzero_si512
+#define i8_acc64_from _mm512_zextsi256_si512
 
 I8_INLINE i32x8 i8_acc64_sums(i8_acc64 acc)
 {
     return _mm256_add_epi32(_mm512_castsi512_si256(acc), _mm512_extracti64x4_epi64(acc, 1));
+}
+
+I8_INLINE __m512i i32_add_even_odd(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+I8_INLINE __m512i i32_add_halves(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+I8_INLINE i32x8 i8_acc64_sums8(const i8_acc64 p[8])
+{
+    /* each quarter: a part of the sums of p[0] ... p[3], of p[4] ... p[7] */
+    __m512i a = i32_add_halves(i32_add_even_odd(p[0], p[1]), i32_add_even_odd(p[2], p[3]));
+    __m512i b = i32_add_halves(i32_add_even_odd(p[4], p[5]), i32_add_even_odd(p[6], p[7]));
+    __m512i all = _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x44), _mm512_shuffle_i64x2(a, b, 0xee));
+    return i8_acc64_sums(_mm512_shuffle_i64x2(all, all, 0xd8));
 }
 
 I8_INLINE i32x8 i8_small_add(i32x8 acc, i8x32 codes, i8x32 acts)
@@ -150,8 +177,7 @@ I8_INLINE void i8_group_nibbles(const uint8_t *p, size_t stride, const int8_t *a
         for (size_t i = 0; i < 2; i++)
             sums[i] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i][0], x), w[i][1], y);
         /* each quarter: even, odd, even, odd, two sums of each; then all of each */
-        __m512i halves =
-            _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]), _mm512_unpackhi_epi32(sums[0], sums[1]));
+        __m512i halves = i32_add_even_odd(sums[0], sums[1]);
         halves = _mm512_add_epi32(halves, _mm512_shuffle_epi32(halves, 0x4e));
         all[t] = _mm512_castsi512_si256(_mm512_permutexvar_epi64(firsts, halves));
     }
@@ -174,9 +200,7 @@ I8_INLINE void i8_group_codes(i8x32 (*codes)(const uint8_t *), const uint8_t *p,
         for (size_t i = 0; i < 4; i++)
             part[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i], x);
         /* quarters 0, 1: sums of blocks 0 ... 3 in two parts; 2, 3: of blocks 4 ... 7 */
-        __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
-        __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
-        __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        __m512i all = i32_add_halves(i32_add_even_odd(part[0], part[1]), i32_add_even_odd(part[2], part[3]));
         all = _mm512_add_epi32(all, _mm512_shuffle_i64x2(all, all, 0xb1));
         sums[t] = _mm512_castsi512_si256(_mm512_permutexvar_epi64(quarters_02, all));
     }

@@ -21,9 +21,10 @@
  *                           largest code, over 127: signed
  *   i8_group_codes          the same for codes(p + b * stride)
  *   i8_group_nvfp4          t of kernel.h for the first 32 elements of such 8 blocks of NVFP4, and for the last
- *   i8x64       64 codes: unsigned, signed, or negative (where bits are set); i8_scale64: the scales of their four
- *               sub-blocks, from i8_scales64 (at) or of 32 codes each (two)
+ *   i8x64       64 codes: unsigned, signed, or negative (where bits are set), or the low nibbles of 32 bytes, then the high
+ *               ones; i8_scale64: the scales of their four sub-blocks, from i8_scales64 (at) or of 32 codes each (two)
  *   i8_dot64    i8_acc64 + scales * products of 64 activations, with the signs or not; codes of 0..127 without them
+ *   i8_acc64    from an i32x8; sums: as an i32x8; sums8: lane b is the sum of p[b]
  *   i8_scaled_sums          acc + factor * (scales[s] * sums[s] for each s)
  *   i8_scales_k4            of 8 blocks, `stride` bytes apart, of six-bit scales and minimums (Q4_K, Q5_K): scales[j][b]
  *                           is that of 32 elements, as i8_scale64_two wants it; returns the minimums

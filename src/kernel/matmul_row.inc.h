@@ -239,19 +239,10 @@ I8_INLINE void group_nvfp4(const struct group *g, size_t n, f32x8 *acc)
 
 /* ---- super-blocks ------------------------------------------------------------------------------ */
 
-/* Each token's sums of the eight rows, still spread over lanes. */
-struct super_sums {
-    i32x8 part[TOKENS_AT_ONCE][ROWS_AT_ONCE];
-};
-
 /* acc += d * d_act * sums */
-I8_INLINE void super_add(const struct group *g, size_t n, const struct super_sums *sums, f32x8 d, f32x8 *acc)
+I8_INLINE void super_add(const struct group *g, size_t t, f32x8 d, i32x8 sums, f32x8 *acc)
 {
-    UNROLL(TOKENS_AT_ONCE)
-    for (size_t t = 0; t < n; t++) {
-        f32x8 scale = f32x8_mul(d, f32x8_set1(*group_token(g, t).d));
-        acc[t] = f32x8_fma(scale, f32x8_from_i32(i32x8_sums8(sums->part[t])), acc[t]);
-    }
+    acc[t] = f32x8_fma(f32x8_mul(d, f32x8_set1(*group_token(g, t).d)), f32x8_from_i32(sums), acc[t]);
 }
 
 /* acc -= m * d_act * sums */
@@ -264,7 +255,8 @@ I8_INLINE void group_super(const struct group *g, size_t n, f32x8 *acc, size_t o
                            i8x32 (*codes)(const uint8_t *, int), void (*scales_of)(const uint8_t *, i16x16 *, i16x16 *),
                            bool has_min, bool is_signed, int offset)
 {
-    struct super_sums sums, mins;
+    i8_acc64 part[TOKENS_AT_ONCE][ROWS_AT_ONCE];
+    i32x8 mins[TOKENS_AT_ONCE][ROWS_AT_ONCE];
     for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
         const uint8_t *block = g->p + g->stride * r;
         i16x16 scale, min;
@@ -272,8 +264,11 @@ I8_INLINE void group_super(const struct group *g, size_t n, f32x8 *acc, size_t o
         scales_of(block, &scale, &min);
         i8_scales64 scales = i8_scales64_from(scale);
         UNROLL(TOKENS_AT_ONCE)
-        for (size_t t = 0; t < n; t++)
-            sum[t] = i8_acc64_zero();
+        for (size_t t = 0; t < n; t++) {
+            const int16_t *of = group_token(g, t).sums;
+            sum[t] = offset ? i8_acc64_from(i8_scaled_sums(i32x8_zero(), scale, of, -offset)) : i8_acc64_zero();
+            if (has_min) mins[t][r] = i8_scaled_sums(i32x8_zero(), min, of, 1);
+        }
         UNROLL(4)
         for (int i = 0; i < 4; i++) {
             i8x32 first = codes(block, 2 * i), last = codes(block, 2 * i + 1);
@@ -284,22 +279,19 @@ I8_INLINE void group_super(const struct group *g, size_t n, f32x8 *acc, size_t o
                 sum[t] = i8_dot64(sum[t], w, g->q + t * g->act_stride + 64 * i, of, is_signed);
         }
         UNROLL(TOKENS_AT_ONCE)
-        for (size_t t = 0; t < n; t++) {
-            i32x8 all = i8_acc64_sums(sum[t]);
-            sums.part[t][r] = offset ? i8_scaled_sums(all, scale, group_token(g, t).sums, -offset) : all;
-            if (has_min) mins.part[t][r] = i8_scaled_sums(i32x8_zero(), min, group_token(g, t).sums, 1);
-        }
-    }
-    if (!has_min) {
-        super_add(g, n, &sums, f32x8_gather_f16(g->p + offset_d, g->stride), acc);
-        return;
+        for (size_t t = 0; t < n; t++)
+            part[t][r] = sum[t];
     }
     f32x8 d, m;
-    f32x8_gather_f16_pairs(g->p + offset_d, g->stride, &d, &m);
-    super_add(g, n, &sums, d, acc);
+    if (has_min)
+        f32x8_gather_f16_pairs(g->p + offset_d, g->stride, &d, &m);
+    else
+        d = f32x8_gather_f16(g->p + offset_d, g->stride);
     UNROLL(TOKENS_AT_ONCE)
-    for (size_t t = 0; t < n; t++)
-        super_subtract(g, t, m, i32x8_sums8(mins.part[t]), acc);
+    for (size_t t = 0; t < n; t++) {
+        super_add(g, t, d, i8_acc64_sums8(part[t]), acc);
+        if (has_min) super_subtract(g, t, m, i32x8_sums8(mins[t]), acc);
+    }
 }
 
 I8_INLINE void group_q2_k(const struct group *g, size_t n, f32x8 *acc)
@@ -313,11 +305,11 @@ I8_INLINE void group_q3_k(const struct group *g, size_t n, f32x8 *acc)
 }
 
 /* Q4_K, Q5_K: scales of 32 elements, unpacked for all eight rows together. */
-I8_INLINE void group_k4(const struct group *g, size_t n, f32x8 *acc, i8x32 (*codes)(const uint8_t *, int))
+I8_INLINE void group_k4(const struct group *g, size_t n, f32x8 *acc, i8x64 (*codes)(const uint8_t *, int))
 {
     uint32_t scales[8][ROWS_AT_ONCE];
     i8_mins_k4 mins = i8_scales_k4(g->p, g->stride, scales);
-    struct super_sums sums;
+    i8_acc64 part[TOKENS_AT_ONCE][ROWS_AT_ONCE];
     f32x8 d, m;
     for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
         const uint8_t *block = g->p + g->stride * r;
@@ -327,7 +319,7 @@ I8_INLINE void group_k4(const struct group *g, size_t n, f32x8 *acc, i8x32 (*cod
             sum[t] = i8_acc64_zero();
         UNROLL(4)
         for (int i = 0; i < 4; i++) {
-            i8x64 w = i8x64_unsigned(codes(block, 2 * i), codes(block, 2 * i + 1));
+            i8x64 w = codes(block, i);
             i8_scale64 of = i8_scale64_two(&scales[2 * i][r], &scales[2 * i + 1][r]);
             UNROLL(TOKENS_AT_ONCE)
             for (size_t t = 0; t < n; t++)
@@ -335,23 +327,34 @@ I8_INLINE void group_k4(const struct group *g, size_t n, f32x8 *acc, i8x32 (*cod
         }
         UNROLL(TOKENS_AT_ONCE)
         for (size_t t = 0; t < n; t++)
-            sums.part[t][r] = i8_acc64_sums(sum[t]);
+            part[t][r] = sum[t];
     }
     f32x8_gather_f16_pairs(g->p, g->stride, &d, &m);
-    super_add(g, n, &sums, d, acc);
     UNROLL(TOKENS_AT_ONCE)
-    for (size_t t = 0; t < n; t++)
+    for (size_t t = 0; t < n; t++) {
+        super_add(g, t, d, i8_acc64_sums8(part[t]), acc);
         super_subtract(g, t, m, i8_times_mins_k4(mins, group_token(g, t).sums), acc);
+    }
+}
+
+I8_INLINE i8x64 codes64_q4_k(const uint8_t *block, int i)
+{
+    return i8x64_nibbles(block + 16 + 32 * i);
+}
+
+I8_INLINE i8x64 codes64_q5_k(const uint8_t *block, int i)
+{
+    return i8x64_unsigned(codes_q5_k(block, 2 * i), codes_q5_k(block, 2 * i + 1));
 }
 
 I8_INLINE void group_q4_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    group_k4(g, n, acc, codes_q4_k);
+    group_k4(g, n, acc, codes64_q4_k);
 }
 
 I8_INLINE void group_q5_k(const struct group *g, size_t n, f32x8 *acc)
 {
-    group_k4(g, n, acc, codes_q5_k);
+    group_k4(g, n, acc, codes64_q5_k);
 }
 
 I8_INLINE void group_q6_k(const struct group *g, size_t n, f32x8 *acc)

@@ -13,7 +13,7 @@ I8_INLINE void group_grid(const struct group *g, size_t n, f32x8 *acc, grid_spre
                           bool has_signs, grid_settle_fn *settle, f32x8 d)
 {
     struct grid_block blocks[ROWS_AT_ONCE];
-    struct super_sums sums;
+    i32x8 part[TOKENS_AT_ONCE][ROWS_AT_ONCE];
     for (size_t r = 0; r < ROWS_AT_ONCE; r++)
         spread(g->p + g->stride * r, &blocks[r]);
     I8_IN_MEMORY(blocks);
@@ -35,9 +35,11 @@ I8_INLINE void group_grid(const struct group *g, size_t n, f32x8 *acc, grid_spre
         }
         UNROLL(TOKENS_AT_ONCE)
         for (size_t t = 0; t < n; t++)
-            sums.part[t][r] = settle(i8_acc64_sums(sum[t]), b, group_token(g, t).sums);
+            part[t][r] = settle(i8_acc64_sums(sum[t]), b, group_token(g, t).sums);
     }
-    super_add(g, n, &sums, d, acc);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++)
+        super_add(g, t, d, i32x8_sums8(part[t]), acc);
 }
 
 I8_INLINE i32x8 grid_settled(i32x8 sum, const struct grid_block *b, const int16_t *sums)
@@ -98,7 +100,7 @@ I8_INLINE void group_iq1_m(const struct group *g, size_t n, f32x8 *acc)
 I8_INLINE void group_ternary(const struct group *g, size_t n, f32x8 *acc, i8x32 (*codes)(const uint8_t *, int),
                              size_t offset_d)
 {
-    struct super_sums sums;
+    i32x8 part[TOKENS_AT_ONCE][ROWS_AT_ONCE];
     for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
         i32x8 sum[TOKENS_AT_ONCE];
         UNROLL(TOKENS_AT_ONCE)
@@ -113,9 +115,12 @@ I8_INLINE void group_ternary(const struct group *g, size_t n, f32x8 *acc, i8x32 
         }
         UNROLL(TOKENS_AT_ONCE)
         for (size_t t = 0; t < n; t++)
-            sums.part[t][r] = i8_scaled_sums(i8_small_sums(sum[t]), i16x16_set1(-1), group_token(g, t).sums, 1);
+            part[t][r] = i8_scaled_sums(i8_small_sums(sum[t]), i16x16_set1(-1), group_token(g, t).sums, 1);
     }
-    super_add(g, n, &sums, f32x8_gather_f16(g->p + offset_d, g->stride), acc);
+    f32x8 d = f32x8_gather_f16(g->p + offset_d, g->stride);
+    UNROLL(TOKENS_AT_ONCE)
+    for (size_t t = 0; t < n; t++)
+        super_add(g, t, d, i32x8_sums8(part[t]), acc);
 }
 
 I8_INLINE void group_tq1_0(const struct group *g, size_t n, f32x8 *acc)
@@ -135,18 +140,18 @@ I8_INLINE void group_parts(const struct group *g, size_t n, f32x8 *acc, i8x32 (*
     f32x8 d = f32x8_gather_f16(g->p, g->stride);
     struct group part = *g;
     for (size_t i = 0; i < (g->part < 0 ? n_parts : 1); i++, part.q += 32, part.d++, part.sums += 2) {
-        struct super_sums sums;
+        i32x8 sums[TOKENS_AT_ONCE][ROWS_AT_ONCE];
         i32x8 all[TOKENS_AT_ONCE];
         UNROLL(8)
         for (size_t r = 0; r < ROWS_AT_ONCE; r++) {
             i8x32 w = codes(g->p + g->stride * r, g->part < 0 ? i : (size_t)g->part);
             UNROLL(TOKENS_AT_ONCE)
             for (size_t t = 0; t < n; t++)
-                sums.part[t][r] = i8_dot_u(w, i8x32_load(part.q + t * g->act_stride));
+                sums[t][r] = i8_dot_u(w, i8x32_load(part.q + t * g->act_stride));
         }
         UNROLL(TOKENS_AT_ONCE)
         for (size_t t = 0; t < n; t++)
-            all[t] = i32x8_sums8(sums.part[t]);
+            all[t] = i32x8_sums8(sums[t]);
         group_add(&part, n, all, 1, d, acc);
     }
 }
