@@ -359,8 +359,8 @@ struct stile_guesses {
 struct stile_generation {
     enum stile_finish finish;
     uint32_t n_prompt_tokens;
-    uint32_t n_tokens;       /* generated, an end token included */
-    uint32_t n_passes;       /* evaluations for them: n_tokens - 1, less where guesses were right */
+    uint32_t n_tokens; /* generated, an end token included */
+    uint32_t n_passes; /* evaluations for them: n_tokens - 1, less where guesses were right */
     struct stile_guesses lookup, draft;
     uint64_t draft_ns;       /* of generate_ns: the draft model's part */
     uint64_t prompt_ns;      /* evaluating the prompt: to the first logits */
@@ -375,6 +375,59 @@ struct stile_generation {
 int stile_generate(struct stile_session *session, struct stile_sampler *sampler, const int32_t *prompt, size_t n_prompt,
                    const struct stile_generate_options *options, struct stile_generation *result,
                    struct stile_error *error);
+
+/* ---- plans -------------------------------------------------------------------------------- */
+
+/* A prediction: what is expected, what it may be instead, and what limits it ("memory", "arithmetic", "overhead",
+ * "disk"; "unknown" where the value is 0). */
+struct stile_estimate {
+    double value, low, high;
+    char bound_by[48];
+};
+
+/* Zero in any field means "the default". */
+struct stile_plan_options {
+    struct stile_session_options session;
+    uint64_t assumed_memory_bytes; /* as if so much were free, whatever is; default: what is free */
+    uint32_t n_prompt;             /* tokens of the prompt; default 512 */
+    uint32_t n_depth;              /* tokens in the context before that, and before decoding; default 0 */
+    uint32_t n_generated;          /* decoding is predicted for so many tokens on average; default 128 */
+    const char *format;            /* as if the model came in this: "q4_k_m"; default: as it is */
+    double tokens_per_pass;        /* that speculation makes of a pass; default 1 */
+    uint32_t n_guessed;            /* tokens it evaluates in each beside the one that is certain */
+};
+
+enum { STILE_PLAN_TIERS_MAX = 4 };
+
+/* Where parts of a model lie, fastest first. */
+struct stile_plan_tier {
+    char name[48];           /* "memory", "disk" */
+    bool computes;           /* what lies there is used there; else it is brought for every pass */
+    uint64_t capacity_bytes; /* that a model may have; UINT64_MAX: any number */
+    uint64_t weights_bytes;  /* that every token needs, and the embedding */
+    uint64_t experts_bytes;
+    uint64_t kv_bytes, other_bytes;
+    double token_bytes;      /* read from it for each decoded token */
+    double read_bytes_per_s; /* that it can be read with; 0: not known */
+};
+
+struct stile_plan {
+    bool possible;              /* the context and all that must be in memory fit there */
+    bool fits;                  /* and so do all weights */
+    struct stile_memory memory; /* all of it, wherever it lies */
+    uint32_t n_tiers;
+    struct stile_plan_tier tiers[STILE_PLAN_TIERS_MAX];
+    double expert_hit_share; /* of the bytes of experts that need not be brought */
+    struct stile_estimate decode_tokens_per_s, prefill_tokens_per_s;
+    /* From nothing to the logits after the prompt, the model file being in memory (warm) or not (cold). */
+    struct stile_estimate first_token_warm_s, first_token_cold_s;
+    uint32_t n_ctx, n_batch, n_threads; /* with defaults filled in */
+};
+
+/* Predicts how a model will run on this machine, from what stile_probe_measure found out about it: where that is not
+ * known, nothing is measured and estimates are 0. Only the model's header is used. `options` may be NULL. */
+int stile_plan_make(struct stile_plan *plan, const struct stile_model *model, const struct stile_plan_options *options,
+                    struct stile_error *error);
 
 /* ---- the machine -------------------------------------------------------------------------- */
 
@@ -404,7 +457,13 @@ enum stile_quantity {
     STILE_MEMORY_WRITE,
     STILE_MEMORY_COPY,     /* each byte counts once */
     STILE_LATENCY,         /* ns for a load that needs the one before; size_bytes: of the memory it wanders in */
-    STILE_MATMUL,          /* multiplications per second of the kernels for `format` */
+    STILE_MATMUL,          /* multiplications per second of the kernels for `format`, of many tokens */
+    STILE_MATMUL_NARROW,   /* the same with short rows */
+    STILE_MATMUL_FEW,      /* and of eight tokens */
+    STILE_MATVEC,          /* bytes of weights per second, of one token and matrices of size_bytes, from memory */
+    STILE_ATTENTION,       /* multiplications per second of many tokens; `format` is that of the KV cache */
+    STILE_ATTENTION_TOKEN, /* of one token, the cache coming from memory */
+    STILE_ELEMENTS,        /* norms, activations, sums: elements per second */
     STILE_DISK_SEQUENTIAL, /* bytes per second past the page cache, n_threads reads of size_bytes in flight */
     STILE_DISK_RANDOM,
     STILE_DISK_BUFFERED, /* through the page cache, which does not have them */
@@ -416,7 +475,7 @@ enum { STILE_PROBE_SAMPLES_MAX = 16, STILE_PROBE_MAX = 192 };
 struct stile_measurement {
     enum stile_quantity quantity;
     uint32_t n_threads;
-    uint64_t size_bytes; /* 0 for STILE_MATMUL */
+    uint64_t size_bytes; /* 0 where it says nothing */
     char format[12];     /* "Q4_K"; "" for the others */
     double median, best;
     double spread; /* half the distance between the quartiles, as a share of the median */

@@ -448,7 +448,9 @@ static struct stile_probe *made_up_probe(void)
         struct stile_measurement *m = &probe->measurements[i];
         *m = (struct stile_measurement){.quantity = (enum stile_quantity)i, .n_threads = 2, .size_bytes = 4096};
         if (i == STILE_LATENCY) m->n_threads = 1;
-        if (i == STILE_MATMUL) strcpy(m->format, "Q4_K"), m->size_bytes = 0;
+        bool sized = i < STILE_MATMUL || i > STILE_ELEMENTS || i == STILE_MATVEC;
+        if (!sized) m->size_bytes = 0;
+        if (i >= STILE_MATMUL && i < STILE_ELEMENTS) strcpy(m->format, "Q4_K");
         m->n_samples = 3;
         for (uint32_t k = 0; k < 3; k++)
             m->samples[k] = 1e9 + i + k;

@@ -44,6 +44,10 @@ struct options {
     bool thorough, cached;
     const char *disk;
     double probe_s;
+    /* plan */
+    int64_t n_batch, n_depth, n_prompt, n_generated;
+    const char *plan_format;
+    bool audit;
 };
 
 enum option_type {
@@ -58,7 +62,16 @@ enum option_type {
     OPTION_LIST,    /* struct option_list: whole numbers in min .. max, separated by commas */
 };
 
-enum { FOR_RUN = 1, FOR_INFO = 2, FOR_TOKENIZE = 4, FOR_HELP = 8, FOR_BENCH = 16, FOR_PROBE = 32, FOR_ALL = 63 };
+enum {
+    FOR_RUN = 1,
+    FOR_INFO = 2,
+    FOR_TOKENIZE = 4,
+    FOR_HELP = 8,
+    FOR_BENCH = 16,
+    FOR_PROBE = 32,
+    FOR_PLAN = 64,
+    FOR_ALL = 127
+};
 
 struct option {
     const char *name; /* without the dashes */

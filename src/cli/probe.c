@@ -64,17 +64,27 @@ static void print_grid(const struct grid *grid, const char *title)
 
 /* ---- what stands where ---------------------------------------------------------------------- */
 
-enum table { MEMORY, LATENCY, KERNELS, DISK, N_TABLES };
+enum table { MEMORY, LATENCY, KERNELS, WEIGHTS, ATTENTION, DISK, N_TABLES };
 
 static const struct {
     enum table table;
     double unit;
     const char *name;
 } quantities[STILE_N_QUANTITIES] = {
-    [STILE_MEMORY_READ] = {MEMORY, 1e9, "read"}, [STILE_MEMORY_WRITE] = {MEMORY, 1e9, "write"},
-    [STILE_MEMORY_COPY] = {MEMORY, 1e9, "copy"}, [STILE_LATENCY] = {LATENCY, 1, "ns"},
-    [STILE_MATMUL] = {KERNELS, 1e9, ""},         [STILE_DISK_SEQUENTIAL] = {DISK, 1e6, "sequential"},
-    [STILE_DISK_RANDOM] = {DISK, 1e6, "random"}, [STILE_DISK_BUFFERED] = {DISK, 1e6, "buffered"},
+    [STILE_MEMORY_READ] = {MEMORY, 1e9, "read"},
+    [STILE_MEMORY_WRITE] = {MEMORY, 1e9, "write"},
+    [STILE_MEMORY_COPY] = {MEMORY, 1e9, "copy"},
+    [STILE_LATENCY] = {LATENCY, 1, "ns"},
+    [STILE_MATMUL] = {KERNELS, 1e9, ""},
+    [STILE_MATMUL_NARROW] = {KERNELS, 1e9, "short rows"},
+    [STILE_MATMUL_FEW] = {KERNELS, 1e9, "8 tokens"},
+    [STILE_MATVEC] = {WEIGHTS, 1e9, "of "},
+    [STILE_ATTENTION] = {ATTENTION, 1e9, "many tokens"},
+    [STILE_ATTENTION_TOKEN] = {ATTENTION, 1e9, "one token"},
+    [STILE_ELEMENTS] = {ATTENTION, 1e9, "many tokens"},
+    [STILE_DISK_SEQUENTIAL] = {DISK, 1e6, "sequential"},
+    [STILE_DISK_RANDOM] = {DISK, 1e6, "random"},
+    [STILE_DISK_BUFFERED] = {DISK, 1e6, "buffered"},
 };
 
 static const char *bytes_text(char out[CELL], uint64_t size_bytes)
@@ -112,9 +122,15 @@ static void add(struct grid grids[N_TABLES], const struct stile_measurement *m, 
         put(&grids[table], row, "from", cache_name(caches, m->size_bytes));
         break;
     case KERNELS:
+    case WEIGHTS:
+    case ATTENTION:
         for (size_t i = 0; i == 0 || m->format[i - 1]; i++)
             row[i] = m->format[i] == 0 || (m->format[i] > ' ' && m->format[i] < 0x7f) ? m->format[i] : '?';
-        snprintf(column, sizeof column, "%u thread%s", m->n_threads, plural);
+        if (!*row) snprintf(row, sizeof row, "norms, sums");
+        if (*name)
+            snprintf(column, sizeof column, "%s%s", name, table == WEIGHTS ? size : "");
+        else
+            snprintf(column, sizeof column, "%u thread%s", m->n_threads, plural);
         break;
     default:
         snprintf(row, sizeof row, "%s, %s", name, size);
@@ -165,6 +181,8 @@ static void show(const struct stile_machine *machine, const struct stile_probe *
         text_line(stdout, probe->isa);
         puts(", for a batch of 128 tokens)");
     }
+    print_grid(&grids[WEIGHTS], "matrices, GB/s");
+    print_grid(&grids[ATTENTION], "attention, GMAC/s");
     print_grid(&grids[DISK], "disk, MB/s");
     if (*probe->disk_path) {
         printf(grids[DISK].n_rows > 0 ? "(" : "\ndisk: ");

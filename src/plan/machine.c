@@ -135,6 +135,18 @@ void machine_summarize(struct stile_measurement *m)
     if (m->median > 0) m->spread = (sorted[n - 1 - n / 4] - sorted[n / 4]) / 2 / m->median;
 }
 
+const struct stile_measurement *stile_probe_find(const struct stile_probe *probe, enum stile_quantity quantity,
+                                                 uint32_t n_threads, uint64_t size_bytes, const char *format)
+{
+    for (uint32_t i = 0; i < probe->n; i++) {
+        const struct stile_measurement *m = &probe->measurements[i];
+        if (m->quantity == quantity && m->n_threads == n_threads && m->size_bytes == size_bytes &&
+            strcmp(m->format, format ? format : "") == 0)
+            return m;
+    }
+    return NULL;
+}
+
 static int measure_read(struct machine *machine, struct stile_error *error)
 {
     size_t size_bytes = machine_area_bytes(machine, machine->n_threads);
@@ -150,7 +162,7 @@ static int measure_read(struct machine *machine, struct stile_error *error)
 static void make_key(const struct machine *machine, char *key, size_t capacity)
 {
     snprintf(key, capacity, "%s, %d processors, %d threads, %llu MiB", machine->cpu, machine->n_processors,
-             machine->n_threads, (unsigned long long)(machine->memory.total_bytes >> 20));
+             machine->n_threads, (unsigned long long)(machine->memory.physical_bytes >> 20));
 }
 
 int machine_describe(struct machine *machine, int n_threads, bool measure, struct stile_error *error)

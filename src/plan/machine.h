@@ -1,7 +1,7 @@
 /* machine.h - what this computer can do: processor, caches, memory, and how fast all of it is.
  *
  * The read bandwidth is the limit that decoding runs against. It is measured once (about 0.3 s) and kept in the cache
- * folder (machine.json), under a key made of processor name, number of processors, threads and memory size; so is the
+ * folder (machine.json), under a key made of processor name, number of processors, threads and physical memory; so is the
  * probe, everything that `stile probe` measured (run/probe.c).
  */
 #ifndef STILE_PLAN_MACHINE_H
@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct machine_memory {
+    uint64_t physical_bytes;  /* of the machine, whatever its limits */
     uint64_t total_bytes;     /* this process may use at most: physical memory, or a smaller cgroup limit */
     uint64_t available_bytes; /* of that, free now without swapping (page cache counts as free) */
 };

@@ -118,7 +118,7 @@ void machine_memory_read(struct machine_memory *memory, const char *proc, const 
     memory->total_bytes = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
     snprintf(path, sizeof path, "%s/meminfo", proc);
     if (read_field(path, "MemTotal:", &kib) && kib <= UINT64_MAX / 1024) memory->total_bytes = kib * 1024;
-    memory->available_bytes = memory->total_bytes;
+    memory->available_bytes = memory->physical_bytes = memory->total_bytes;
     if (read_field(path, "MemAvailable:", &kib)) memory->available_bytes = smaller(memory->total_bytes, kib * 1024);
     apply_groups(memory, proc, cgroup);
 }

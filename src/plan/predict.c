@@ -63,7 +63,7 @@ static struct sizes weigh(const struct plan_request *request)
         uint64_t n = op->weight->n_experts > 0 ? op->weight->n_experts : 1;
         double size_bytes =
             scale_of(op, format_of(request, op)) * (double)(n * op->weight->rows) * (double)op->weight->row_bytes;
-        *(op->kind == OP_EXPERTS ? &sizes.expert_bytes : &sizes.dense_bytes) += (uint64_t)size_bytes;
+        *(op->kind == OP_EXPERTS ? &sizes.expert_bytes : &sizes.dense_bytes) += (uint64_t)llround(size_bytes);
     }
     return sizes;
 }
@@ -88,6 +88,26 @@ static uint64_t put(const struct plan_machine *machine, uint64_t *room, uint64_t
     return size_bytes;
 }
 
+/* As a placement says: what is streamed is on the second tier, and what the cache of experts does not hold; so is the
+ * embedding, of which a row is read for each token. */
+static void place_given(struct plan *plan, const struct placement *placement, const struct sizes *sizes,
+                        struct placing *placing)
+{
+    const uint64_t *tiers = placement->tier_bytes;
+    uint64_t kept = placement->cache_bytes < tiers[TIER_CACHED] ? placement->cache_bytes : tiers[TIER_CACHED];
+    double dense = (double)(sizes->dense_bytes > 0 ? sizes->dense_bytes : 1), cached = (double)tiers[TIER_CACHED];
+    plan->places[0].other_bytes += placement->n_slots * placement->slot_bytes;
+    plan->places[0].expert_bytes = kept;
+    plan->places[0].dense_bytes = placement->resident_bytes;
+    plan->places[1].expert_bytes = tiers[TIER_CACHED] - kept;
+    plan->places[1].dense_bytes = sizes->dense_bytes + sizes->expert_bytes - tiers[TIER_RESIDENT] - tiers[TIER_CACHED];
+    placing->dense[1] = (double)tiers[TIER_STREAMED] / dense;
+    placing->dense[0] = 1 - placing->dense[1];
+    placing->experts[1] = cached > 0 ? 1 - (double)kept / cached : 0;
+    placing->experts[0] = 1 - placing->experts[1];
+    plan->fits = tiers[TIER_STREAMED] == 0 && plan->places[1].expert_bytes == 0;
+}
+
 static void place(struct plan *plan, const struct plan_request *request, const struct plan_machine *machine,
                   const struct sizes *sizes, struct placing *placing)
 {
@@ -101,6 +121,11 @@ static void place(struct plan *plan, const struct plan_request *request, const s
     left += put(machine, room, plan->memory.kv_bytes, true, placed);
     for (int t = 0; t < machine->n_tiers; t++)
         plan->places[t].kv_bytes = placed[t];
+    if (request->placement && machine->n_tiers == 2) {
+        place_given(plan, request->placement, sizes, placing);
+        plan->possible = left == 0;
+        return;
+    }
     left += put(machine, room, sizes->dense_bytes, false, placed);
     for (int t = 0; t < machine->n_tiers; t++) {
         plan->places[t].dense_bytes = placed[t];
@@ -177,12 +202,23 @@ static const struct plan_tier *computing(const struct plan_machine *machine, int
     return machine->tiers[t].computes ? &machine->tiers[t] : &machine->tiers[0];
 }
 
+/* Seconds for the arithmetic of a product of many tokens. */
+static double arithmetic_time(const struct pricing *pricing, const struct plan_processor *processor,
+                              const struct op *op, const struct cost *cost, enum format format, struct spent *spent)
+{
+    double macs = (double)cost->macs, n_weights = (double)(op->weight->rows * op->weight->cols);
+    if (op->kind == OP_EXPERTS) /* as many matrices as are read */
+        n_weights *= (double)cost->weight_bytes / (double)op->weight->expert_bytes;
+    return per(macs, of(&processor->macs_per_s[format], pricing->end), &spent->unknown) +
+           n_weights * processor->weight_s[format] + macs / (double)op->weight->cols * processor->output_s[format];
+}
+
 static void price_product(const struct pricing *pricing, const struct op *op, const struct cost *cost, uint64_t n,
                           double hit_share, struct spent *spent)
 {
     bool experts = op->kind == OP_EXPERTS;
     enum format format = format_of(pricing->request, op);
-    double bytes = (double)cost->weight_bytes * scale_of(op, format), macs = (double)cost->macs;
+    double bytes = (double)cost->weight_bytes * scale_of(op, format);
     for (int t = 0; t < pricing->machine->n_tiers; t++) {
         const struct plan_tier *tier = computing(pricing->machine, t);
         double share = experts ? pricing->placing.experts[t] : pricing->placing.dense[t];
@@ -191,8 +227,7 @@ static void price_product(const struct pricing *pricing, const struct op *op, co
             per(share * bytes,
                 of(&tier->read_bytes_per_s, pricing->end) * of(&tier->processor.read_share[format], pricing->end),
                 &spent->unknown);
-        double macs_s =
-            n == 1 ? 0 : per(share * macs, of(&tier->processor.macs_per_s[format], pricing->end), &spent->unknown);
+        double macs_s = n == 1 ? 0 : share * arithmetic_time(pricing, &tier->processor, op, cost, format, spent);
         add_slower(spent, read_s, macs_s);
         spent->read[t] += share * bytes;
         if (!pricing->machine->tiers[t].computes)
@@ -256,7 +291,9 @@ static void price_step(const struct pricing *pricing, uint64_t n_tokens, uint64_
     double hit_share = plan_expert_hits(h->n_experts, h->n_experts_used, pricing->kept_share, n_tokens);
     for (size_t i = 0; i < program->n_ops; i++)
         price_op(pricing, &program->ops[i], &shape, hit_share, spent);
-    spent->overhead += cost_of(&pricing->machine->tiers[0].processor.pass_s, pricing->end);
+    const struct plan_processor *processor = &pricing->machine->tiers[0].processor;
+    spent->overhead += cost_of(&processor->pass_s, pricing->end) +
+                       processor->logit_s * (double)n_selected * program->model->hparams.n_vocab;
 }
 
 /* The seconds of what was spent, and what binds. */

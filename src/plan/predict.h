@@ -16,6 +16,8 @@
 #define STILE_PLAN_PREDICT_H
 
 #include "model/synthetic_mix.h"
+#include "plan/machine.h"
+#include "plan/placement.h"
 #include "program/cost.h"
 
 /* A number and where it may really lie: low <= value <= high. All 0: not known. */
@@ -29,8 +31,10 @@ enum { PLAN_TIERS_MAX = 4 };
 struct plan_processor {
     /* One token: products are made at this share of the tier's read rate, by the format of the weights. */
     struct plan_range read_share[FORMAT_COUNT];
-    /* Many tokens: multiply-adds per second of products, by the format of the weights. */
+    /* Many tokens: a product takes macs / macs_per_s, and weight_s for each of its weights (unpacking it, for however many
+     * tokens) and output_s for each of its results; by the format of the weights. */
     struct plan_range macs_per_s[FORMAT_COUNT];
+    double weight_s[FORMAT_COUNT], output_s[FORMAT_COUNT];
     /* Attention of one token takes kv_bytes / kv_bytes_per_s + macs / kv_macs_per_s, by the format of the KV cache; of
      * many tokens macs / attention_macs_per_s. */
     struct plan_range kv_bytes_per_s[FORMAT_COUNT], kv_macs_per_s[FORMAT_COUNT];
@@ -38,7 +42,8 @@ struct plan_processor {
     /* Everything else (norms, activations, sums, quantizing): elements read or written per second. */
     struct plan_range elements_per_s;
     struct plan_range op_s;   /* for each product and attention, beyond the above: handing over between threads */
-    struct plan_range pass_s; /* for each evaluation */
+    struct plan_range pass_s; /* for each evaluation, and ... */
+    double logit_s;           /* ... for each logit */
 };
 
 struct plan_tier {
@@ -95,6 +100,8 @@ struct plan_request {
     double tokens_per_pass;  /* of decode, by speculation; 0: 1 */
     uint32_t n_guessed;      /* tokens that are evaluated in vain or not beside each, for these */
     uint64_t capacity_bytes; /* of the first tier, where that is less; 0: no limit */
+    /* How weights of a machine with two tiers, memory and disk, are placed; NULL: as said above. */
+    const struct placement *placement;
 };
 
 /* Bytes of each kind on a tier. */
@@ -117,6 +124,10 @@ struct plan {
 
 /* A result for any program and machine: what is not possible or not known is 0. */
 void plan_predict(struct plan *plan, const struct plan_request *request, const struct plan_machine *machine);
+
+/* This machine, as it was measured (machine->probe): memory that a model may have, and the disk. What the probe does not
+ * know is 0. n_threads: that will work. */
+void plan_machine_here(struct plan_machine *plan_machine, const struct machine *machine, int n_threads);
 
 /* Of the bytes of experts that n_tokens tokens read together, the share that lies in the most popular `share` of
  * n_experts: by the popularity that synthetic models have (model/synthetic.h), a flattened Zipf law. */

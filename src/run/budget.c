@@ -9,8 +9,7 @@ uint64_t budget_margin_bytes(uint64_t available_bytes)
     return MARGIN_BYTES + available_bytes / MARGIN_SHARE;
 }
 
-/* What a session may use of the memory that is free. */
-static uint64_t usable(const struct stile_session_options *options, const struct machine_memory *memory)
+uint64_t budget_usable_bytes(const struct stile_session_options *options, const struct machine_memory *memory)
 {
     uint64_t margin = budget_margin_bytes(memory->available_bytes), limit = options->memory_limit_bytes;
     uint64_t bytes = memory->available_bytes > margin ? memory->available_bytes - margin : 0;
@@ -40,7 +39,7 @@ int budget_place(struct placement **placement, const struct stile_model *model,
                  struct stile_error *error)
 {
     struct stile_memory needed;
-    uint64_t bytes = usable(options, memory), least_bytes;
+    uint64_t bytes = budget_usable_bytes(options, memory), least_bytes;
     *placement = NULL;
     int failed = stile_model_memory(model, options, &needed, error);
     if (failed) return failed;

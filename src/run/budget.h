@@ -19,6 +19,9 @@ int budget_place(struct placement **placement, const struct stile_model *model,
                  const struct stile_session_options *options, const struct machine_memory *memory,
                  struct stile_error *error);
 
+/* What a session may use of the memory that is free. */
+uint64_t budget_usable_bytes(const struct stile_session_options *options, const struct machine_memory *memory);
+
 /* Left free for others of so much that is free. */
 uint64_t budget_margin_bytes(uint64_t available_bytes);
 /* Less is free now than should be: gives memory of weights back, until a margin is free again. */

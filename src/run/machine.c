@@ -46,15 +46,3 @@ void stile_probe_known(struct stile_probe *probe)
     if (m && machine_describe(m, threads_default_count(), false, NULL) == STILE_OK) *probe = m->probe;
     free(m);
 }
-
-const struct stile_measurement *stile_probe_find(const struct stile_probe *probe, enum stile_quantity quantity,
-                                                 uint32_t n_threads, uint64_t size_bytes, const char *format)
-{
-    for (uint32_t i = 0; i < probe->n; i++) {
-        const struct stile_measurement *m = &probe->measurements[i];
-        if (m->quantity == quantity && m->n_threads == n_threads && m->size_bytes == size_bytes &&
-            strcmp(m->format, format ? format : "") == 0)
-            return m;
-    }
-    return NULL;
-}

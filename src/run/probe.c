@@ -1,13 +1,13 @@
 /* probe.c - measures the machine: which quantities, at what settings, for how long each. How: plan/machine_measure.h,
- * and the engine's own kernels.
+ * and probe_kernels.c.
  */
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/paths.h"
 #include "base/threads.h"
-#include "format/encode.h"
 #include "kernel/kernel.h"
 #include "plan/machine_measure.h"
+#include "run/probe_private.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LARGE_PAGE_BYTES = 2 << 20, SMALL_PAGE_BYTES = 4096, LATENCY_BYTES_MAX = 256 << 20, COUNTS_MAX = 16 };
+enum { LARGE_PAGE_BYTES = 2 << 20, SMALL_PAGE_BYTES = 4096, LATENCY_BYTES_MAX = 256 << 20 };
 
 /* ---- what is measured ----------------------------------------------------------------------- */
 
@@ -26,12 +26,6 @@ static const size_t page_kinds[] = {SMALL_PAGE_BYTES, LARGE_PAGE_BYTES};
 /* From the inner cache to memory. */
 static const size_t latency_bytes[] = {16 << 10, 64 << 10, 256 << 10, 1 << 20,
                                        4 << 20,  16 << 20, 64 << 20,  LATENCY_BYTES_MAX};
-
-static const enum format formats[] = {
-    FORMAT_F32,  FORMAT_F16,    FORMAT_BF16,   FORMAT_Q8_0,  FORMAT_Q4_0,  FORMAT_Q4_1,
-    FORMAT_Q5_0, FORMAT_Q5_1,   FORMAT_Q2_K,   FORMAT_Q3_K,  FORMAT_Q4_K,  FORMAT_Q5_K,
-    FORMAT_Q6_K, FORMAT_IQ4_XS, FORMAT_IQ4_NL, FORMAT_MXFP4, FORMAT_NVFP4,
-};
 
 /* Every block with every number of reads in flight; through the page cache the first of these alone. */
 static const struct {
@@ -48,33 +42,17 @@ enum {
     N_MEMORY = sizeof memory_quantities / sizeof *memory_quantities,
     N_PAGES = sizeof page_kinds / sizeof *page_kinds,
     N_LATENCIES = sizeof latency_bytes / sizeof *latency_bytes,
-    N_FORMATS = sizeof formats / sizeof *formats,
     N_DISK = sizeof disk_reads / sizeof *disk_reads,
     N_IN_FLIGHT = sizeof in_flight / sizeof *in_flight,
     N_DISK_ALL = (N_DISK - 1) * N_IN_FLIGHT + 1,
 };
 
-/* Shares of the time. The rest goes into getting and filling memory. */
-static const double memory_share = 0.2, latency_share = 0.07, matmul_share = 0.25, write_share = 0.1, disk_share = 0.25;
+/* Shares of the time; the kernels have theirs. The rest goes into getting and filling memory. */
+static const double memory_share = 0.18, latency_share = 0.07, write_share = 0.1, disk_share = 0.22;
 
 /* ---- sampling ------------------------------------------------------------------------------- */
 
-struct work {
-    const struct stile_probe_options *options;
-    struct machine *machine;
-    struct stile_probe *probe;
-    double time_s;
-    uint32_t n_samples; /* of each measurement */
-    uint32_t i, n;      /* of all samples, for the progress */
-    int counts[COUNTS_MAX], n_counts;
-};
-
-static bool cancelled(const struct work *work)
-{
-    return work->options->cancel && *work->options->cancel;
-}
-
-static void say(struct work *work, const char *what)
+static void say(struct probe_work *work, const char *what)
 {
     if (work->options->on_progress) work->options->on_progress(work->options->user, what, work->i, work->n);
 }
@@ -93,16 +71,14 @@ static struct stile_measurement *entry_for(struct stile_probe *probe, const stru
     return &probe->measurements[probe->n++];
 }
 
-/* Takes one sample of m; share of the whole time is for all samples of it. Settings that can be measured side by side
- * take turns, so that what disturbs for a second costs each of them one sample and none of them all. */
-static void sample(struct work *work, const char *what, struct stile_measurement m, double share,
-                   double (*pass)(void *subject, const struct stile_measurement *m, uint64_t time_ns), void *subject)
+void probe_sample(struct probe_work *work, const char *what, struct stile_measurement m, double share,
+                  double (*pass)(void *subject, const struct stile_measurement *m, uint64_t time_ns), void *subject)
 {
-    if (cancelled(work)) return;
+    if (probe_cancelled(work)) return;
     work->i++;
     say(work, what);
     double value = pass(subject, &m, (uint64_t)(1e9 * work->time_s * share / work->n_samples));
-    struct stile_measurement *entry = value > 0 && !cancelled(work) ? entry_for(work->probe, &m) : NULL;
+    struct stile_measurement *entry = value > 0 && !probe_cancelled(work) ? entry_for(work->probe, &m) : NULL;
     if (!entry || entry->n_samples == STILE_PROBE_SAMPLES_MAX) return;
     entry->samples[entry->n_samples++] = value;
     machine_summarize(entry);
@@ -123,17 +99,17 @@ static double memory_pass(void *argument, const struct stile_measurement *m, uin
 }
 
 /* Touching memory takes time as well: no more than about a quarter of it at 1 GB/s. */
-static size_t affordable(const struct work *work, size_t size_bytes)
+size_t probe_affordable(const struct probe_work *work, size_t size_bytes)
 {
     double most_bytes = work->time_s * (256 << 20);
     return (double)size_bytes > most_bytes ? (size_t)most_bytes : size_bytes;
 }
 
-static int measure_memory(struct work *work, int n_threads, size_t page_bytes, struct stile_error *error)
+static int measure_memory(struct probe_work *work, int n_threads, size_t page_bytes, struct stile_error *error)
 {
     char what[64];
     struct memory_subject subject = {.threads = NULL};
-    size_t size_bytes = affordable(work, machine_area_bytes(work->machine, n_threads));
+    size_t size_bytes = probe_affordable(work, machine_area_bytes(work->machine, n_threads));
     snprintf(what, sizeof what, "memory, %d thread%s", n_threads, n_threads > 1 ? "s" : "");
     say(work, what);
     int failed = threads_create(&subject.threads, n_threads, error);
@@ -146,7 +122,7 @@ static int measure_memory(struct work *work, int n_threads, size_t page_bytes, s
             const struct stile_measurement m = {.quantity = memory_quantities[i % N_MEMORY],
                                                 .n_threads = (uint32_t)n_threads,
                                                 .size_bytes = page_bytes};
-            sample(work, what, m, memory_share / (work->n_counts * N_PAGES * N_MEMORY), memory_pass, &subject);
+            probe_sample(work, what, m, memory_share / (work->n_counts * N_PAGES * N_MEMORY), memory_pass, &subject);
         }
     }
     machine_area_free(&subject.area);
@@ -154,10 +130,10 @@ static int measure_memory(struct work *work, int n_threads, size_t page_bytes, s
     return 0;
 }
 
-static int measure_latency(struct work *work, struct stile_error *error)
+static int measure_latency(struct probe_work *work, struct stile_error *error)
 {
     struct memory_subject subject = {.threads = NULL};
-    uint64_t most_bytes = affordable(work, LATENCY_BYTES_MAX);
+    uint64_t most_bytes = probe_affordable(work, LATENCY_BYTES_MAX);
     if (most_bytes > work->machine->memory.available_bytes / 8) most_bytes = work->machine->memory.available_bytes / 8;
     int failed = threads_create(&subject.threads, 1, error);
     if (failed) return failed;
@@ -166,125 +142,14 @@ static int measure_latency(struct work *work, struct stile_error *error)
             const struct stile_measurement m = {
                 .quantity = STILE_LATENCY, .n_threads = 1, .size_bytes = latency_bytes[i]};
             say(work, "latency");
-            if (!cancelled(work)) machine_latency_prepare(&subject.area, latency_bytes[i]);
+            if (!probe_cancelled(work)) machine_latency_prepare(&subject.area, latency_bytes[i]);
             for (uint32_t k = 0; k < work->n_samples; k++)
-                sample(work, "latency", m, latency_share / N_LATENCIES, memory_pass, &subject);
+                probe_sample(work, "latency", m, latency_share / N_LATENCIES, memory_pass, &subject);
         }
     }
     machine_area_free(&subject.area);
     threads_free(subject.threads);
     return 0;
-}
-
-/* ---- kernels -------------------------------------------------------------------------------- */
-
-/* The shape of a prefill: all rows of a thread stay in its cache while the tokens go by. */
-enum { K = 2048, ROWS = 128, TOKENS = 128 };
-
-struct matmul_subject {
-    const struct kernel_table *table;
-    struct threads *threads;
-    struct kernel_matmul job;
-    size_t n_rows, scratch_bytes;
-    char *scratch; /* scratch_bytes for each thread */
-};
-
-static void matmul_share_of(void *argument, int i, int n)
-{
-    struct matmul_subject *subject = argument;
-    size_t begin, end;
-    threads_split(subject->n_rows, ROWS, i, n, &begin, &end);
-    if (begin < end)
-        subject->table->matmul(&subject->job, begin, end, subject->scratch + (size_t)i * subject->scratch_bytes);
-}
-
-static double matmul_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
-{
-    struct matmul_subject *subject = argument;
-    uint64_t begin_ns = clock_ns(), spent_ns, n = 0;
-    (void)m;
-    do {
-        threads_run(subject->threads, matmul_share_of, subject);
-        spent_ns = clock_ns() - begin_ns;
-        n++;
-    } while (spent_ns + spent_ns / n / 2 < time_ns);
-    return (double)n * (double)subject->n_rows * K * TOKENS * 1e9 / (double)(spent_ns + 1);
-}
-
-static size_t align_up(size_t n)
-{
-    return (n + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
-}
-
-/* Numbers like those of a model: the time of some instructions depends on them. */
-static void fill_numbers(float *x, size_t n, uint64_t state)
-{
-    for (size_t i = 0; i < n; i++) {
-        state = state * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
-        x[i] = (float)(int32_t)(state >> 32) / 2147483648.0f;
-    }
-}
-
-/* One sample of one format. */
-static int measure_matmul(struct work *work, enum format format, struct threads *threads, struct stile_error *error)
-{
-    char what[64];
-    uint64_t row_bytes;
-    size_t n_threads = (size_t)threads_count(threads), n_rows = n_threads * ROWS;
-    enum kernel_act act = kernel_act_of(format);
-    size_t act_bytes = kernel_act_bytes(act, K), scratch_bytes = align_up(kernel_scratch_bytes(K));
-    float x[K];
-    if (!format_row_bytes(format, K, &row_bytes)) return 0;
-    char *weights = aligned_alloc(KERNEL_ALIGNMENT, align_up(n_rows * (size_t)row_bytes));
-    char *acts = aligned_alloc(KERNEL_ALIGNMENT, align_up(TOKENS * act_bytes));
-    char *scratch = aligned_alloc(KERNEL_ALIGNMENT, n_threads * scratch_bytes);
-    float *out = calloc(TOKENS * n_rows, sizeof *out);
-    int failed = weights && acts && scratch && out ? 0 : error_memory(error, n_rows * (size_t)row_bytes, "a probe");
-    if (!failed) {
-        struct matmul_subject subject = {kernel_select(NULL), threads, {0}, n_rows, scratch_bytes, scratch};
-        fill_numbers(x, K, 1);
-        format_encode(format, x, K, NULL, weights);
-        for (size_t i = 1; i < n_rows; i++)
-            memcpy(weights + i * row_bytes, weights, row_bytes);
-        for (size_t t = 0; t < TOKENS; t++) {
-            fill_numbers(x, K, 2 + t);
-            subject.table->quantize(act, x, K, acts + t * act_bytes);
-        }
-        subject.job = (struct kernel_matmul){.format = format,
-                                             .weights = weights,
-                                             .row_bytes = (size_t)row_bytes,
-                                             .k = K,
-                                             .scale = 1,
-                                             .acts = acts,
-                                             .act_stride_bytes = act_bytes,
-                                             .n_tokens = TOKENS,
-                                             .out = out,
-                                             .out_stride = n_rows};
-        struct stile_measurement m = {.quantity = STILE_MATMUL, .n_threads = (uint32_t)n_threads};
-        snprintf(m.format, sizeof m.format, "%s", format_info(format)->name);
-        snprintf(what, sizeof what, "kernels, %s, %zu thread%s", m.format, n_threads, n_threads > 1 ? "s" : "");
-        sample(work, what, m, matmul_share / (2 * N_FORMATS), matmul_pass, &subject);
-    }
-    free(weights);
-    free(acts);
-    free(scratch);
-    free(out);
-    return failed;
-}
-
-static int measure_kernels(struct work *work, struct stile_error *error)
-{
-    struct threads *pools[2] = {NULL, NULL}; /* one thread, and all of them */
-    int n_all = work->counts[work->n_counts - 1];
-    int failed = threads_create(&pools[0], 1, error);
-    if (!failed && n_all > 1) failed = threads_create(&pools[1], n_all, error);
-    for (uint32_t i = 0; i < work->n_samples; i++)
-        for (int p = 0; p < 2 && pools[p]; p++)
-            for (int f = 0; f < N_FORMATS && !failed && !cancelled(work); f++)
-                failed = measure_matmul(work, formats[f], pools[p], error);
-    threads_free(pools[0]);
-    threads_free(pools[1]);
-    return failed;
 }
 
 /* ---- disk ----------------------------------------------------------------------------------- */
@@ -311,7 +176,7 @@ static void default_folder(char path[PATH_MAX])
     }
 }
 
-static int measure_disk(struct work *work, struct stile_error *error)
+static int measure_disk(struct probe_work *work, struct stile_error *error)
 {
     char folder[PATH_MAX];
     const char *path = work->options->disk;
@@ -324,7 +189,7 @@ static int measure_disk(struct work *work, struct stile_error *error)
     if (!machine_disk_open(&subject.disk, path, size_bytes_max, (uint64_t)(1e9 * work->time_s * write_share),
                            work->options->cancel, work->probe))
         return 0; /* the reason is in the probe */
-    for (uint32_t i = 0; i < N_IN_FLIGHT * work->n_samples && !failed && !cancelled(work); i++) {
+    for (uint32_t i = 0; i < N_IN_FLIGHT * work->n_samples && !failed && !probe_cancelled(work); i++) {
         int n = in_flight[i % N_IN_FLIGHT];
         failed = threads_create(&subject.threads, n, error);
         for (int k = 0; k < N_DISK && !failed; k++) {
@@ -332,7 +197,7 @@ static int measure_disk(struct work *work, struct stile_error *error)
                 .quantity = disk_reads[k].quantity, .n_threads = (uint32_t)n, .size_bytes = disk_reads[k].block_bytes};
             if (m.quantity == STILE_DISK_BUFFERED && n > 1) continue;
             if ((uint64_t)n * m.size_bytes > work->machine->memory.available_bytes / 8) continue;
-            sample(work, "disk", m, disk_share / N_DISK_ALL, disk_pass, &subject);
+            probe_sample(work, "disk", m, disk_share / N_DISK_ALL, disk_pass, &subject);
         }
         if (!failed) threads_free(subject.threads);
     }
@@ -342,16 +207,16 @@ static int measure_disk(struct work *work, struct stile_error *error)
 
 /* ---- all of it ------------------------------------------------------------------------------ */
 
-static int measure_all(struct work *work, struct stile_error *error)
+static int measure_all(struct probe_work *work, struct stile_error *error)
 {
     int failed = 0;
     for (int i = 0; i < work->n_counts; i++)
-        for (int p = 0; p < N_PAGES && !failed && !cancelled(work); p++)
+        for (int p = 0; p < N_PAGES && !failed && !probe_cancelled(work); p++)
             failed = measure_memory(work, work->counts[i], page_kinds[p], error);
-    if (!failed && !cancelled(work)) failed = measure_latency(work, error);
-    if (!failed && !cancelled(work)) failed = measure_kernels(work, error);
-    if (!failed && !cancelled(work)) failed = measure_disk(work, error);
-    if (!failed && cancelled(work)) failed = error_set(error, STILE_ERROR_CANCELLED, "stopped");
+    if (!failed && !probe_cancelled(work)) failed = measure_latency(work, error);
+    if (!failed && !probe_cancelled(work)) failed = probe_kernels(work, error);
+    if (!failed && !probe_cancelled(work)) failed = measure_disk(work, error);
+    if (!failed && probe_cancelled(work)) failed = error_set(error, STILE_ERROR_CANCELLED, "stopped");
     return failed;
 }
 
@@ -361,15 +226,15 @@ int stile_probe_measure(struct stile_probe *probe, const struct stile_probe_opti
     struct machine *machine = malloc(sizeof *machine);
     int n_threads = threads_default_count();
     memset(probe, 0, sizeof *probe);
-    struct work work = {.options = options ? options : &defaults, .machine = machine, .probe = probe};
+    struct probe_work work = {.options = options ? options : &defaults, .machine = machine, .probe = probe};
     if (!machine) return error_memory(error, sizeof *machine, "a probe");
     work.time_s = work.options->time_s > 0 ? work.options->time_s : 15;
     work.n_samples = work.time_s < 5 ? 3 : work.time_s < 40 ? 7 : 15;
     for (int n = 1; n < n_threads; n *= 2)
         work.counts[work.n_counts++] = n;
     work.counts[work.n_counts++] = n_threads;
-    work.n = (uint32_t)(work.n_counts * N_PAGES * N_MEMORY + N_LATENCIES + (n_threads > 1 ? 2 : 1) * N_FORMATS);
-    work.n = (work.n + N_DISK_ALL) * work.n_samples;
+    work.n = (uint32_t)(work.n_counts * N_PAGES * N_MEMORY + N_LATENCIES + N_DISK_ALL);
+    work.n = (work.n + probe_kernels_count(&work)) * work.n_samples;
     uint64_t begin_ns = clock_ns();
     probe->time = (int64_t)time(NULL);
     probe->large_pages_share = -1;

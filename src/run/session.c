@@ -52,8 +52,12 @@ int session_resolve_options(const struct stile_model *model, const struct stile_
     return 0;
 }
 
-static const enum format kv_formats[] = {
-    [STILE_KV_F16] = FORMAT_F16, [STILE_KV_F32] = FORMAT_F32, [STILE_KV_Q8_0] = FORMAT_Q8_0};
+enum format session_kv_format(enum stile_kv_format kv_format)
+{
+    static const enum format kv_formats[] = {
+        [STILE_KV_F16] = FORMAT_F16, [STILE_KV_F32] = FORMAT_F32, [STILE_KV_Q8_0] = FORMAT_Q8_0};
+    return kv_formats[kv_format];
+}
 
 static int cpu_options_of(const struct stile_session_options *options, struct cpu_options *cpu,
                           struct stile_error *error)
@@ -62,7 +66,7 @@ static int cpu_options_of(const struct stile_session_options *options, struct cp
         .n_threads = (int)options->n_threads,
         .n_batch = options->n_batch,
         .n_ctx = options->n_ctx,
-        .kv_format = kv_formats[options->kv_format],
+        .kv_format = session_kv_format(options->kv_format),
     };
     cpu->kernels = kernel_select(options->isa);
     if (!cpu->kernels)
@@ -185,7 +189,7 @@ bool stile_session_tiers(const struct stile_session *session, struct stile_tiers
 static uint64_t batch_bytes(const struct stile_session *session, const struct cpu_batch *batch)
 {
     struct step_shape shape = {.n_tokens = batch->n_tokens, .n_past = batch->position, .n_selected = batch->n_selected};
-    shape.kv_format = kv_formats[session->options.kv_format];
+    shape.kv_format = session_kv_format(session->options.kv_format);
     struct cost cost = program_cost(session->model->program, &shape);
     return cost.weight_bytes + cost.kv_bytes;
 }
@@ -199,7 +203,7 @@ void stile_session_cost(const struct stile_session *session, uint32_t n_tokens, 
                         struct stile_cost *cost)
 {
     struct step_shape shape = {.n_tokens = n_tokens, .n_past = n_past, .n_selected = n_tokens > 0};
-    shape.kv_format = kv_formats[session->options.kv_format];
+    shape.kv_format = session_kv_format(session->options.kv_format);
     *cost = public_cost(program_cost(session->model->program, &shape));
 }
 

@@ -37,6 +37,9 @@ int session_resolve_options(const struct stile_model *model, const struct stile_
 /* As stile_eval, for a session whose hash nobody asks for. */
 int session_read(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error);
 
+/* Of the KV cache. */
+enum format session_kv_format(enum stile_kv_format kv_format);
+
 /* Evaluates a token and guesses of those after it, (n_tokens) together; n_tokens at most n_batch. Appends only the
  * token; `rows` gets the logits of all, (n_tokens, n_vocab). */
 int session_look_ahead(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *rows,

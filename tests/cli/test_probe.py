@@ -13,7 +13,8 @@ from common import STILE, CliTest, model_path
 
 FAILED, USAGE = 1, 2
 QUICK = ["--time", "0.2"]
-UNITS = {"latency": "ns", "matmul": "macs_per_s"}
+MACS = ["matmul", "matmul_narrow", "matmul_few", "attention", "attention_token"]
+UNITS = {"latency": "ns", "elements": "elements_per_s", **{name: "macs_per_s" for name in MACS}}
 
 
 class Probe(CliTest):
@@ -44,7 +45,7 @@ class Probe(CliTest):
             self.assertAlmostEqual(entry[unit] / statistics.median(samples), 1, 6)
             self.assertIn(entry[f"best_{unit}"], [max(samples), min(samples)])
             found.add(entry["quantity"])
-        self.assertLessEqual({"memory_read", "memory_write", "memory_copy", "latency", "matmul"}, found)
+        self.assertLessEqual({"memory_read", "memory_write", "memory_copy", "matvec", *UNITS}, found)
         if not probe["disk_note"]:
             self.assertLessEqual({"disk_sequential", "disk_random", "disk_buffered"}, found)
         threads = {entry["threads"] for entry in probe["measurements"] if entry["quantity"] == "memory_read"}

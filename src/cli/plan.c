@@ -1,0 +1,195 @@
+/* plan.c - `stile plan`: what to expect of a model on this machine, and what would help. */
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/plan_show.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { FORMATS_MAX = 16, NAME_MAX_BYTES = 32 };
+static const double probe_s = 6;
+
+/* A change is worth mentioning when decode or prefill gets this much faster, or something fits that did not. */
+static const double worth = 1.05;
+
+/* What n-gram guessing gives on text that repeats itself (code, edits, retrieval): of three guesses one or two hold. */
+static const double guessed_tokens_per_pass = 2.2;
+enum { GUESSED = 3 };
+
+/* ---- the machine ---------------------------------------------------------------------------- */
+
+static void on_progress(void *user, const char *what, uint32_t i, uint32_t n)
+{
+    (void)user;
+    fprintf(stderr, "\r\033[Kmeasuring this machine, once: %s, %u of %u", what, i, n);
+}
+
+/* Measures what is missing: a machine that was never probed, or by a stile that measured less. */
+static int know_machine(struct stile_error *error)
+{
+    struct stile_probe *probe = malloc(sizeof *probe);
+    struct stile_machine machine;
+    bool tty = isatty(STDERR_FILENO);
+    if (!probe) return STILE_ERROR_MEMORY;
+    int failed = stile_machine_known(&machine, error);
+    stile_probe_known(probe);
+    if (!failed && !stile_probe_find(probe, STILE_ELEMENTS, machine.n_threads, 0, NULL)) {
+        const struct stile_probe_options options = {
+            .time_s = probe_s, .cancel = interrupt_flag(), .on_progress = tty ? on_progress : NULL};
+        if (!tty) fputs("measuring this machine, once\n", stderr);
+        failed = stile_probe_measure(probe, &options, error);
+        if (tty) fputs("\r\033[K", stderr);
+    }
+    free(probe);
+    return failed;
+}
+
+/* ---- what would help ------------------------------------------------------------------------ */
+
+static bool better(const struct stile_plan *plan, const struct stile_plan *than)
+{
+    double decode = plan->decode_tokens_per_s.value, prefill = plan->prefill_tokens_per_s.value;
+    double decode_than = than->decode_tokens_per_s.value, prefill_than = than->prefill_tokens_per_s.value;
+    if (plan->possible != than->possible) return plan->possible;
+    return decode > worth * decode_than || (prefill > worth * prefill_than && worth * decode > decode_than) ||
+           (plan->fits && !than->fits);
+}
+
+static void try_change(struct plan_report *report, const struct stile_model *model,
+                       const struct stile_plan_options *options, const char *what)
+{
+    struct plan_change *change = &report->changes[report->n_changes];
+    if (report->n_changes == PLAN_CHANGES_MAX) return;
+    if (stile_plan_make(&change->plan, model, options, NULL) != STILE_OK || !better(&change->plan, &report->plan))
+        return;
+    snprintf(change->what, sizeof change->what, "%s", what);
+    report->n_changes++;
+}
+
+static int by_decode(const void *a, const void *b)
+{
+    const struct plan_change *x = a, *y = b;
+    double left = x->plan.decode_tokens_per_s.value, right = y->plan.decode_tokens_per_s.value;
+    return (left < right) - (left > right);
+}
+
+static void find_changes(struct plan_report *report, const struct stile_model *model)
+{
+    static const char *const formats[] = {"q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k"};
+    const struct stile_plan *plan = &report->plan;
+    struct stile_plan_options options = report->options;
+    char what[64], size[32];
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (report->format && strcasecmp(report->format, formats[i]) == 0) continue;
+        options.format = formats[i];
+        snprintf(what, sizeof what, "--format %s", formats[i]);
+        try_change(report, model, &options, what);
+    }
+    options = report->options;
+    if (options.session.kv_format != STILE_KV_Q8_0) {
+        options.session.kv_format = STILE_KV_Q8_0;
+        try_change(report, model, &options, "--kv q8_0");
+    }
+    options = report->options;
+    options.session.n_ctx = plan->n_ctx / 2;
+    snprintf(what, sizeof what, "--ctx %u", plan->n_ctx / 2);
+    if (options.session.n_ctx > options.n_prompt) try_change(report, model, &options, what);
+    if (!plan->fits) {
+        const struct stile_memory *memory = &plan->memory;
+        options = report->options;
+        options.assumed_memory_bytes =
+            memory->weights_bytes + memory->kv_bytes + memory->activations_bytes + memory->other_bytes;
+        snprintf(what, sizeof what, "memory: %s free", size_text(size, options.assumed_memory_bytes));
+        try_change(report, model, &options, what);
+    }
+    options = report->options;
+    options.tokens_per_pass = guessed_tokens_per_pass;
+    options.n_guessed = GUESSED;
+    try_change(report, model, &options, "guessing, where text repeats itself");
+    qsort(report->changes, report->n_changes, sizeof *report->changes, by_decode);
+}
+
+/* ---- the command ---------------------------------------------------------------------------- */
+
+static struct stile_plan_options plan_options(const struct options *options)
+{
+    return (struct stile_plan_options){
+        .session = {.n_ctx = (uint32_t)options->n_ctx,
+                    .n_batch = (uint32_t)options->n_batch,
+                    .n_threads = (uint32_t)options->n_threads,
+                    .kv_format = options_kv_format(options),
+                    .memory_limit_bytes = (uint64_t)options->memory_limit,
+                    .place = options->place},
+        .n_prompt = options->n_prompt ? (uint32_t)options->n_prompt : 512,
+        .n_depth = (uint32_t)options->n_depth,
+        .n_generated = options->n_generated ? (uint32_t)options->n_generated : 128,
+    };
+}
+
+/* One model in one format; NULL: as it is. */
+static int plan_one(const struct options *options, const char *format, json_t *array)
+{
+    struct stile_error error;
+    struct stile_model *model;
+    struct stile_machine machine;
+    const struct stile_header_options header = {.format = format};
+    struct plan_report *report = calloc(1, sizeof *report);
+    if (!report) return cli_fail("out of memory");
+    int failed = stile_machine_known(&machine, &error);
+    if (!failed) failed = stile_model_open_header(&model, options->arguments[0], &header, &error);
+    if (failed) {
+        free(report);
+        return cli_error(&error);
+    }
+    *report = (struct plan_report){
+        .model = options->arguments[0], .format = format, .machine = machine.cpu, .options = plan_options(options)};
+    report->options.format = format;
+    failed = stile_plan_make(&report->plan, model, &report->options, &error);
+    if (!failed) {
+        find_changes(report, model);
+        if (array)
+            json_array_append_new(array, plan_json(report));
+        else
+            plan_show(stdout, report);
+    }
+    stile_model_close(model);
+    free(report);
+    return failed ? cli_error(&error) : EXIT_OK;
+}
+
+/* "q8_0,q4_k_m" in pieces; returns how many, or -1 after an error. */
+static int split_formats(const char *list, char names[FORMATS_MAX][NAME_MAX_BYTES])
+{
+    int n = 0;
+    for (const char *at = list; at; n++) {
+        size_t length = strcspn(at, ",");
+        if (n == FORMATS_MAX || length == 0 || length >= NAME_MAX_BYTES) {
+            cli_usage("--format %s: not names of formats, separated by commas", list);
+            return -1;
+        }
+        memcpy(names[n], at, length);
+        names[n][length] = '\0';
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return n;
+}
+
+int command_plan(const struct options *options)
+{
+    char formats[FORMATS_MAX][NAME_MAX_BYTES];
+    struct stile_error error;
+    int status = EXIT_OK, n = options->plan_format ? split_formats(options->plan_format, formats) : 0;
+    if (n < 0) return EXIT_USAGE;
+    interrupt_install();
+    if (know_machine(&error) != STILE_OK) return cli_error(&error);
+    json_t *array = options->json ? json_array() : NULL;
+    for (int i = 0; status == EXIT_OK && i < (n > 0 ? n : 1); i++) {
+        if (i > 0 && !array) putchar('\n');
+        status = plan_one(options, n > 0 ? formats[i] : NULL, array);
+    }
+    if (array && status == EXIT_OK) json_show(n > 1 ? json_incref(array) : json_incref(json_array_get(array, 0)));
+    json_decref(array);
+    return status;
+}

@@ -1,0 +1,189 @@
+#include "cli/plan_show.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static uint64_t all_bytes(const struct stile_memory *memory)
+{
+    return memory->weights_bytes + memory->kv_bytes + memory->activations_bytes + memory->other_bytes;
+}
+
+static uint64_t tier_bytes(const struct stile_plan_tier *tier)
+{
+    return tier->weights_bytes + tier->experts_bytes + tier->kv_bytes + tier->other_bytes;
+}
+
+/* "12.3", "0.412", "5310" */
+static const char *number_text(char out[32], double value)
+{
+    snprintf(out, 32, value >= 1000 ? "%.0f" : value >= 1 ? "%.1f" : "%.3f", value);
+    return out;
+}
+
+static void show_estimate(FILE *stream, const char *name, const struct stile_estimate *estimate, double unit,
+                          const char *unit_name)
+{
+    char value[32], low[32], high[32];
+    if (estimate->value <= 0) {
+        fprintf(stream, "%-24s not known\n", name);
+        return;
+    }
+    fprintf(stream, "%-24s %8s %-9s %8s to %-8s limited by %s\n", name, number_text(value, estimate->value * unit),
+            unit_name, number_text(low, estimate->low * unit), number_text(high, estimate->high * unit),
+            estimate->bound_by);
+}
+
+static void show_memory(FILE *stream, const struct stile_plan *plan)
+{
+    char size[32];
+    const struct {
+        const char *name;
+        size_t offset;
+    } rows[] = {
+        {"weights", offsetof(struct stile_plan_tier, weights_bytes)},
+        {"experts", offsetof(struct stile_plan_tier, experts_bytes)},
+        {"KV cache", offsetof(struct stile_plan_tier, kv_bytes)},
+        {"activations, other", offsetof(struct stile_plan_tier, other_bytes)},
+    };
+    fprintf(stream, "\n%-20s", "");
+    for (uint32_t t = 0; t < plan->n_tiers; t++)
+        fprintf(stream, " %14s", plan->tiers[t].name);
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        uint64_t bytes[STILE_PLAN_TIERS_MAX], sum = 0;
+        for (uint32_t t = 0; t < plan->n_tiers; t++) {
+            memcpy(&bytes[t], (const char *)&plan->tiers[t] + rows[r].offset, sizeof bytes[t]);
+            sum += bytes[t];
+        }
+        if (sum == 0) continue;
+        fprintf(stream, "\n%-20s", rows[r].name);
+        for (uint32_t t = 0; t < plan->n_tiers; t++)
+            fprintf(stream, " %14s", bytes[t] ? size_text(size, bytes[t]) : "-");
+    }
+    fprintf(stream, "\n%-20s", "all");
+    for (uint32_t t = 0; t < plan->n_tiers; t++)
+        fprintf(stream, " %14s", tier_bytes(&plan->tiers[t]) ? size_text(size, tier_bytes(&plan->tiers[t])) : "-");
+    fprintf(stream, "\n%-20s", "free");
+    for (uint32_t t = 0; t < plan->n_tiers; t++)
+        fprintf(stream, " %14s",
+                plan->tiers[t].capacity_bytes < UINT64_MAX ? size_text(size, plan->tiers[t].capacity_bytes) : "");
+    fputs("\n\n", stream);
+}
+
+static void show_changes(FILE *stream, const struct plan_report *report)
+{
+    if (report->n_changes == 0) return;
+    fprintf(stream, "\n%-34s %12s %12s %12s\n", "what would help", "decode, t/s", "prefill, t/s", "memory");
+    for (size_t i = 0; i < report->n_changes; i++) {
+        char decode[32], prefill[32], size[32];
+        const struct stile_plan *plan = &report->changes[i].plan;
+        fprintf(stream, "%-34s %12s %12s %12s\n", report->changes[i].what,
+                number_text(decode, plan->decode_tokens_per_s.value),
+                number_text(prefill, plan->prefill_tokens_per_s.value), size_text(size, all_bytes(&plan->memory)));
+    }
+}
+
+void plan_show(FILE *stream, const struct plan_report *report)
+{
+    const struct stile_plan *plan = &report->plan;
+    char size[32], name[64];
+    text_line(stream, report->model);
+    if (report->format) fprintf(stream, ", %s", report->format);
+    fprintf(stream, ", context of %u tokens\n", plan->n_ctx);
+    text_line(stream, report->machine);
+    fprintf(stream, ", %u thread%s\n\n", plan->n_threads, plan->n_threads > 1 ? "s" : "");
+    if (!plan->possible)
+        fprintf(stream, "Does not fit: %s are needed for the context and what goes with it.\n",
+                size_text(size, plan->memory.kv_bytes + plan->memory.activations_bytes + plan->memory.other_bytes));
+    else if (plan->fits)
+        fputs("Fits: everything lies where it is used.\n", stream);
+    else
+        fputs("Does not fit into memory: a part of the weights is read again for each pass.\n", stream);
+    if (plan->possible) {
+        show_memory(stream, plan);
+        show_estimate(stream, "decode", &plan->decode_tokens_per_s, 1, "tokens/s");
+        show_estimate(stream, "prefill", &plan->prefill_tokens_per_s, 1, "tokens/s");
+        uint32_t n_prompt = report->options.n_prompt;
+        snprintf(name, sizeof name, "first token after %u", n_prompt);
+        show_estimate(stream, name, &plan->first_token_warm_s, 1e3, "ms");
+        show_estimate(stream, "  file not in memory", &plan->first_token_cold_s, 1e3, "ms");
+    }
+    show_changes(stream, report);
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static json_t *estimate_json(const struct stile_estimate *estimate, double unit)
+{
+    return json_pack("{s:f, s:f, s:f, s:s}", "value", estimate->value * unit, "low", estimate->low * unit, "high",
+                     estimate->high * unit, "bound_by", estimate->bound_by);
+}
+
+static json_t *count(uint64_t n)
+{
+    return n < INT64_MAX ? json_integer((json_int_t)n) : json_null();
+}
+
+static json_t *tiers_json(const struct stile_plan *plan)
+{
+    json_t *tiers = json_array();
+    for (uint32_t t = 0; t < plan->n_tiers; t++) {
+        const struct stile_plan_tier *tier = &plan->tiers[t];
+        json_array_append_new(
+            tiers, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:f, s:f}", "name", tier->name, "computes",
+                             (int)tier->computes, "capacity_bytes", count(tier->capacity_bytes), "weights_bytes",
+                             count(tier->weights_bytes), "experts_bytes", count(tier->experts_bytes), "kv_bytes",
+                             count(tier->kv_bytes), "other_bytes", count(tier->other_bytes), "token_bytes",
+                             tier->token_bytes, "read_bytes_per_s", tier->read_bytes_per_s));
+    }
+    return tiers;
+}
+
+/* What is the same of a plan and of a change to it. */
+static json_t *prediction_json(const struct stile_plan *plan)
+{
+    const struct stile_memory *memory = &plan->memory;
+    uint64_t resident = 0;
+    for (uint32_t t = 0; t < plan->n_tiers; t++)
+        if (plan->tiers[t].computes) resident += tier_bytes(&plan->tiers[t]);
+    json_t *object = json_object();
+    json_object_set_new(object, "possible", json_boolean(plan->possible));
+    json_object_set_new(object, "fits", json_boolean(plan->fits));
+    json_object_set_new(object, "memory_bytes",
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "weights", count(memory->weights_bytes), "kv",
+                                  count(memory->kv_bytes), "activations", count(memory->activations_bytes), "overhead",
+                                  count(memory->other_bytes), "total", count(all_bytes(memory)), "resident",
+                                  count(resident)));
+    json_object_set_new(object, "tiers", tiers_json(plan));
+    json_object_set_new(object, "decode_tokens_per_s", estimate_json(&plan->decode_tokens_per_s, 1));
+    json_object_set_new(object, "prefill_tokens_per_s", estimate_json(&plan->prefill_tokens_per_s, 1));
+    json_object_set_new(object, "ttft_ms",
+                        json_pack("{s:o, s:o}", "cold", estimate_json(&plan->first_token_cold_s, 1e3), "warm",
+                                  estimate_json(&plan->first_token_warm_s, 1e3)));
+    json_object_set_new(object, "expert_hit_share", json_real(plan->expert_hit_share));
+    return object;
+}
+
+json_t *plan_json(const struct plan_report *report)
+{
+    const struct stile_plan *plan = &report->plan;
+    json_t *object = json_object(), *changes = json_array();
+    json_object_set_new(object, "model", json_text(report->model, strlen(report->model)));
+    json_object_set_new(object, "format", report->format ? json_string(report->format) : json_null());
+    json_object_set_new(object, "machine", json_text(report->machine, strlen(report->machine)));
+    json_object_set_new(object, "n_ctx", count(plan->n_ctx));
+    json_object_set_new(object, "n_batch", count(plan->n_batch));
+    json_object_set_new(object, "n_threads", count(plan->n_threads));
+    json_object_set_new(object, "n_prompt", count(report->options.n_prompt));
+    json_object_set_new(object, "n_depth", count(report->options.n_depth));
+    json_object_set_new(object, "n_generated", count(report->options.n_generated));
+    json_object_update_new(object, prediction_json(plan));
+    for (size_t i = 0; i < report->n_changes; i++) {
+        json_t *change = prediction_json(&report->changes[i].plan);
+        json_object_set_new(change, "change", json_string(report->changes[i].what));
+        json_array_append_new(changes, change);
+    }
+    json_object_set_new(object, "changes", changes);
+    return object;
+}

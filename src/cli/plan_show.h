@@ -1,0 +1,27 @@
+/* plan_show.h - predictions as text and as JSON. */
+#ifndef STILE_CLI_PLAN_SHOW_H
+#define STILE_CLI_PLAN_SHOW_H
+
+#include "cli/output.h"
+
+/* Another way to run the model, and what it would bring. */
+struct plan_change {
+    char what[64]; /* "--kv q8_0" */
+    struct stile_plan plan;
+};
+
+enum { PLAN_CHANGES_MAX = 16 };
+
+struct plan_report {
+    const char *model, *format; /* as it is called, and in what it is or would be */
+    const char *machine;
+    struct stile_plan_options options;
+    struct stile_plan plan;
+    struct plan_change changes[PLAN_CHANGES_MAX]; /* those that help, best first */
+    size_t n_changes;
+};
+
+void plan_show(FILE *stream, const struct plan_report *report);
+json_t *plan_json(const struct plan_report *report);
+
+#endif

@@ -1,0 +1,193 @@
+/* predict_here.c - this machine as plan_predict sees it: what was measured of it, in the terms of the formula. */
+#include "plan/predict.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What is not measured. How it was found: `stile bench --profile kinds` and `--start` of models of 0.1 to 8 GB on a
+ * Zen 5 with two cores, what remained after everything measured was subtracted. */
+static const struct {
+    double pass_s;  /* waking the threads */
+    double logit_s; /* hashing a logit */
+    double open_s, open_token_s;
+    /* What medians of two days differ by on a shared machine; the larger one of this and twice the spread counts. */
+    double spread_least;
+    double kind_spread; /* of formats that are not measured, but others like them */
+    double decode_error, prefill_error, first_error;
+} fixed = {
+    .pass_s = 10e-6,
+    .logit_s = 1.1e-9,
+    .open_s = 3e-3,
+    .open_token_s = 400e-9,
+    .spread_least = 0.04,
+    .kind_spread = 0.15,
+    .decode_error = 0.04,
+    .prefill_error = 0.06,
+    .first_error = 0.1,
+};
+
+/* The shapes that run/probe_kernels.c multiplies. */
+enum { K = 2048, K_NARROW = 512, TOKENS = 128, TOKENS_FEW = 8, MATRIX_BYTES = 4 << 20, MATRIX_BYTES_SMALL = 256 << 10 };
+enum { N_GROUP = 4, SMALL_PAGE_BYTES = 4096, READS_IN_FLIGHT = 8 };
+
+static struct plan_range around(double value, double spread)
+{
+    double share = 2 * spread > fixed.spread_least ? 2 * spread : fixed.spread_least;
+    return (struct plan_range){value, value / (1 + share), value * (1 + share)};
+}
+
+struct here {
+    const struct stile_probe *probe;
+    uint32_t n_threads;
+    /* What is usual of a quantity, as a share of its best, and its spread: over all formats. Measuring one takes some
+     * hundredths of a second, so what disturbs hits some formats and not others, and their own medians tell little. */
+    double usual[STILE_N_QUANTITIES], spread[STILE_N_QUANTITIES];
+};
+
+static void pool(struct here *here)
+{
+    int n[STILE_N_QUANTITIES] = {0};
+    for (uint32_t i = 0; i < here->probe->n; i++) {
+        const struct stile_measurement *m = &here->probe->measurements[i];
+        if (m->n_threads != here->n_threads || !(m->best > 0)) continue;
+        here->usual[m->quantity] += m->median / m->best;
+        here->spread[m->quantity] += m->spread;
+        n[m->quantity]++;
+    }
+    for (int q = 0; q < STILE_N_QUANTITIES; q++) {
+        here->usual[q] /= n[q] > 0 ? n[q] : 1;
+        here->spread[q] /= n[q] > 0 ? n[q] : 1;
+    }
+}
+
+/* 0 where it was not measured. */
+static double usual_of(const struct here *here, const struct stile_measurement *m)
+{
+    return m ? m->best * here->usual[m->quantity] : 0;
+}
+
+static struct plan_range range_of(const struct here *here, const struct stile_measurement *m)
+{
+    return m ? around(usual_of(here, m), here->spread[m->quantity]) : (struct plan_range){0, 0, 0};
+}
+
+static const struct stile_measurement *find(const struct here *here, enum stile_quantity quantity, uint64_t size_bytes,
+                                            const char *format)
+{
+    return stile_probe_find(here->probe, quantity, here->n_threads, size_bytes, format);
+}
+
+/* The format that stands for others with the same kind of activations where only some were measured: floats, blocks of
+ * 32, blocks of 256. */
+static const char *kind_of(const struct format_info *info)
+{
+    return info->block_elements == 1 ? "BF16" : info->block_elements == 256 ? "Q4_K" : "Q8_0";
+}
+
+/* A product takes, for each multiplication, 1 / macs_per_s + weight_s / tokens + output_s / columns; three shapes were
+ * measured. */
+static void set_products(struct plan_processor *processor, const struct here *here, enum format format)
+{
+    const struct format_info *info = format_info(format);
+    const char *kind = kind_of(info);
+    const struct stile_measurement *measured = find(here, STILE_MATMUL, 0, info->name);
+    double spread = measured ? here->spread[STILE_MATMUL] : fixed.kind_spread;
+    double usual_kind = usual_of(here, find(here, STILE_MATMUL, 0, kind));
+    double usual = measured ? usual_of(here, measured) : usual_kind;
+    double narrow = usual_of(here, find(here, STILE_MATMUL_NARROW, 0, kind));
+    double few = usual_of(here, find(here, STILE_MATMUL_FEW, 0, kind));
+    if (!(usual > 0)) return;
+    double time_s = 1 / usual;
+    if (narrow > 0 && few > 0) {
+        double output_s = (1 / narrow - 1 / usual_kind) / (1.0 / K_NARROW - 1.0 / K);
+        double weight_s = (1 / few - 1 / usual_kind) / (1.0 / TOKENS_FEW - 1.0 / TOKENS);
+        if (output_s < 0) output_s = 0;
+        if (weight_s < 0) weight_s = 0;
+        double rest_s = time_s - weight_s / TOKENS - output_s / K;
+        if (rest_s > time_s / 4) { /* otherwise something was disturbed */
+            processor->output_s[format] = output_s;
+            processor->weight_s[format] = weight_s;
+            time_s = rest_s;
+        }
+    }
+    processor->macs_per_s[format] = around(1 / time_s, spread);
+}
+
+/* Reading the cache and multiplying by it add up: with the rate of memory, that of multiplying follows. */
+static void set_attention(struct plan_processor *processor, const struct here *here, enum format format,
+                          double read_bytes_per_s)
+{
+    const struct format_info *info = format_info(format);
+    const struct stile_measurement *many = find(here, STILE_ATTENTION, 0, info->name);
+    const struct stile_measurement *token = find(here, STILE_ATTENTION_TOKEN, 0, info->name);
+    processor->attention_macs_per_s[format] = range_of(here, many);
+    if (!many || !token || !(read_bytes_per_s > 0)) return;
+    double mac_bytes = (double)info->block_bytes / info->block_elements / N_GROUP;
+    double mac_s = 1 / usual_of(here, token) - mac_bytes / read_bytes_per_s, least_s = 1 / usual_of(here, many);
+    processor->kv_macs_per_s[format] = around(1 / (mac_s > least_s ? mac_s : least_s), token->spread);
+    processor->kv_bytes_per_s[format] = around(read_bytes_per_s, token->spread);
+}
+
+static void set_processor(struct plan_processor *processor, const struct here *here, double read_bytes_per_s)
+{
+    static const enum format caches[] = {FORMAT_F16, FORMAT_F32, FORMAT_Q8_0};
+    for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
+        const struct format_info *info = format_info(f);
+        if (!info || !info->decode) continue;
+        const struct stile_measurement *vector = find(here, STILE_MATVEC, MATRIX_BYTES, info->name);
+        /* disturbances are in the rate of memory already */
+        double spread = vector ? 0 : fixed.kind_spread;
+        if (!vector) vector = find(here, STILE_MATVEC, MATRIX_BYTES, kind_of(info));
+        if (vector && read_bytes_per_s > 0)
+            processor->read_share[f] = around(usual_of(here, vector) / read_bytes_per_s, spread);
+        set_products(processor, here, (enum format)f);
+    }
+    for (size_t i = 0; i < sizeof caches / sizeof *caches; i++)
+        set_attention(processor, here, caches[i], read_bytes_per_s);
+    processor->elements_per_s = range_of(here, find(here, STILE_ELEMENTS, 0, NULL));
+    /* small matrices cost more than their bytes */
+    const struct stile_measurement *small = find(here, STILE_MATVEC, MATRIX_BYTES_SMALL, "Q8_0");
+    const struct stile_measurement *large = find(here, STILE_MATVEC, MATRIX_BYTES, "Q8_0");
+    double op_s = small && large ? MATRIX_BYTES_SMALL * (1 / small->best - 1 / large->best) : 0;
+    if (op_s > 0) processor->op_s = around(op_s, small->spread);
+    processor->pass_s = around(fixed.pass_s, 0);
+    processor->logit_s = fixed.logit_s;
+}
+
+/* The fastest way of reading files that was measured, with several reads in flight. */
+static struct plan_range disk_rate(const struct stile_probe *probe)
+{
+    const struct stile_measurement *best = NULL;
+    for (uint32_t i = 0; i < probe->n; i++) {
+        const struct stile_measurement *m = &probe->measurements[i];
+        bool reads = m->quantity == STILE_DISK_BUFFERED ||
+                     (m->quantity == STILE_DISK_SEQUENTIAL && m->n_threads <= READS_IN_FLIGHT);
+        if (reads && (!best || m->median > best->median)) best = m;
+    }
+    return best ? around(best->median, best->spread) : (struct plan_range){0, 0, 0};
+}
+
+void plan_machine_here(struct plan_machine *plan_machine, const struct machine *machine, int n_threads)
+{
+    const struct stile_probe *probe = &machine->probe;
+    struct here here = {.probe = probe, .n_threads = (uint32_t)n_threads};
+    struct plan_tier *memory = &plan_machine->tiers[0], *disk = &plan_machine->tiers[1];
+    memset(plan_machine, 0, sizeof *plan_machine);
+    pool(&here);
+    snprintf(plan_machine->name, sizeof plan_machine->name, "%s", machine->cpu);
+    plan_machine->n_tiers = 2;
+    snprintf(memory->name, sizeof memory->name, "memory");
+    memory->capacity_bytes = machine->memory.available_bytes;
+    memory->computes = true;
+    memory->read_bytes_per_s = range_of(&here, find(&here, STILE_MEMORY_READ, SMALL_PAGE_BYTES, NULL));
+    set_processor(&memory->processor, &here, memory->read_bytes_per_s.value);
+    snprintf(disk->name, sizeof disk->name, "disk");
+    disk->capacity_bytes = UINT64_MAX;
+    disk->read_bytes_per_s = disk_rate(probe);
+    plan_machine->load_bytes_per_s = disk->read_bytes_per_s;
+    plan_machine->open_s = fixed.open_s;
+    plan_machine->open_token_s = fixed.open_token_s;
+    plan_machine->decode_error = fixed.decode_error;
+    plan_machine->prefill_error = fixed.prefill_error;
+    plan_machine->first_error = fixed.first_error;
+}
