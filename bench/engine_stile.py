@@ -16,6 +16,9 @@ class Options(ctypes.Structure):
         ("kv_format", ctypes.c_int),
         ("isa", ctypes.c_char_p),
         ("cancel", ctypes.c_void_p),
+        ("memory_limit_bytes", ctypes.c_uint64),
+        ("place", ctypes.c_char_p),
+        ("draft", ctypes.c_void_p),
     ]
 
 
