@@ -385,9 +385,26 @@ struct stile_estimate {
     char bound_by[48];
 };
 
+/* All 0: not known. */
+struct stile_range {
+    double value, low, high;
+};
+
+/* What a number format is expected to cost in quality: what others measured with another model. */
+struct stile_quality {
+    double ppl_loss;    /* the share that perplexity rises by, such as 0.03; negative: not known */
+    double divergence;  /* mean Kullback-Leibler divergence, nats per token; negative: not known */
+    bool imatrix;       /* that file was made with an importance matrix */
+    const char *model;  /* measured with this one; "" where nothing is lost, NULL where nothing is known */
+    const char *source; /* NULL where nothing is known */
+};
+
 /* Zero in any field means "the default". */
 struct stile_plan_options {
     struct stile_session_options session;
+    /* "this" (the default); a computer put together by names, such as "rtx5090+ddr5-6000x2+nvme4" (stile_computer_name
+     * lists devices); or a file that `stile probe --json` wrote. */
+    const char *machine;
     uint64_t assumed_memory_bytes; /* as if so much were free, whatever is; default: what is free */
     uint32_t n_prompt;             /* tokens of the prompt; default 512 */
     uint32_t n_depth;              /* tokens in the context before that, and before decoding; default 0 */
@@ -422,12 +439,65 @@ struct stile_plan {
     /* From nothing to the logits after the prompt, the model file being in memory (warm) or not (cold). */
     struct stile_estimate first_token_warm_s, first_token_cold_s;
     uint32_t n_ctx, n_batch, n_threads; /* with defaults filled in */
+    char machine[96];
+    char assumed[64]; /* of a computer by name, what the name does not say: "+nvme4" */
+    bool data_sheet;  /* the rates are those of data sheets, not measured */
+    char format[16];  /* "q4_k_m"; "" where the file does not say */
+    struct stile_quality quality;
+    double rated_w;                      /* of a computer by name, all of it; 0: not known */
+    struct stile_range power_w, token_j; /* while decoding, and of a decoded token: modelled from rated powers */
+    /* Of a token, for a picture of limits: multiply-adds, bytes read; and multiply-adds per second of many tokens. */
+    double decode_macs, decode_bytes, prefill_macs, prefill_bytes, macs_per_s;
 };
 
-/* Predicts how a model will run on this machine, from what stile_probe_measure found out about it: where that is not
+/* Predicts how a model will run on a machine; on this one from what stile_probe_measure found out about it: where that is not
  * known, nothing is measured and estimates are 0. Only the model's header is used. `options` may be NULL. */
 int stile_plan_make(struct stile_plan *plan, const struct stile_model *model, const struct stile_plan_options *options,
                     struct stile_error *error);
+
+/* The devices that computers are put together of, i = 0, 1, ...; NULL past the last. `description` may be NULL. */
+const char *stile_computer_name(size_t i, const char **description);
+
+/* What a plan must give at least, or may cost at most. 0: any. */
+struct stile_plan_limits {
+    double min_tokens_per_s;   /* of decode */
+    double max_loss;           /* stile_quality.ppl_loss; what is not known is ruled out */
+    double max_w;              /* rated; what is not known is ruled out */
+    uint64_t max_memory_bytes; /* that the model needs, with context */
+};
+enum stile_plan_limit {
+    STILE_LIMIT_MEMORY_OF_MACHINE, /* it does not fit */
+    STILE_LIMIT_SPEED,
+    STILE_LIMIT_LOSS,
+    STILE_LIMIT_POWER,
+    STILE_LIMIT_MEMORY,
+    STILE_N_LIMITS
+};
+
+struct stile_plan_ranking {
+    struct stile_plan *plans; /* best first */
+    uint32_t n_plans;
+    uint32_t n_tried, n_ruled_out[STILE_N_LIMITS]; /* a plan may be ruled out by several */
+};
+
+/* Plans for all devices of the table (else options->machine), in all formats (else options->format), of which those are
+ * kept that the limits allow. Of one machine the format that loses least is first; of several machines the fastest one,
+ * each with the format that loses least of those that are allowed, and that needs nothing but the device's own memory
+ * unless min_tokens_per_s says what is fast enough. `options` and `limits` may be NULL. */
+int stile_plan_rank(struct stile_plan_ranking *ranking, const struct stile_model *model,
+                    const struct stile_plan_options *options, bool all_machines, bool all_formats,
+                    const struct stile_plan_limits *limits, struct stile_error *error);
+void stile_plan_ranking_free(struct stile_plan_ranking *ranking);
+
+/* A measurement that others published, on a machine whose data sheet is known, and what is predicted for it. */
+struct stile_published {
+    const char *machine, *shape, *format, *engine, *metric, *source; /* metric: "decode", "prefill" */
+    bool mixture;                                                    /* of experts */
+    double measured_tokens_per_s;
+    struct stile_range predicted_tokens_per_s;
+};
+/* i = 0, 1, ...; false past the last. */
+bool stile_plan_published(struct stile_published *published, size_t i);
 
 /* ---- the machine -------------------------------------------------------------------------- */
 

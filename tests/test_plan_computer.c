@@ -4,6 +4,7 @@
 #include "plan/published.h"
 #include "plan/quality.h"
 #include "plan/standin.h"
+#include "stile.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -387,6 +388,22 @@ static void published_measurements_are_met(void **state)
     }
 }
 
+static void published_measurements_are_public(void **state)
+{
+    (void)state;
+    struct stile_published p;
+    const char *name, *description = NULL;
+    size_t n = 0;
+    for (; stile_plan_published(&p, n); n++) {
+        assert_true(p.predicted_tokens_per_s.low > 0 && p.measured_tokens_per_s > 0 && *p.source);
+        assert_true(p.mixture == (shape_find(p.shape)->n_experts > 0));
+    }
+    assert_int_equal(n, n_published_table);
+    for (n = 0; (name = stile_computer_name(n, &description)); n++)
+        assert_true(*name && *description);
+    assert_int_equal(n, n_hardware_table);
+}
+
 /* Wall power of whole computers while decoding (github.com/geerlingguy/ai-benchmarks; peaks). */
 static void power_is_that_of_published_computers(void **state)
 {
@@ -459,6 +476,7 @@ int main(void)
         cmocka_unit_test(memory_and_disk),
         cmocka_unit_test(every_result_makes_sense),
         cmocka_unit_test(published_measurements_are_met),
+        cmocka_unit_test(published_measurements_are_public),
         cmocka_unit_test(power_is_that_of_published_computers),
         cmocka_unit_test(quality_is_of_the_nearest_model),
     };

@@ -116,6 +116,24 @@ const struct option option_table[] = {
     {"prompt-tokens", 'p', OPTION_INTEGER, "N", 1, CTX_MAX, "512", "length of the prompt", FOR_PLAN, AT(n_prompt)},
     {"gen-tokens", 'n', OPTION_INTEGER, "N", 1, CTX_MAX, "128", "decode so many tokens", FOR_PLAN, AT(n_generated)},
     {"depth", 'd', OPTION_INTEGER, "N", 0, CTX_MAX, "0", "with N tokens in the context before", FOR_PLAN, AT(n_depth)},
+    {"machine", 0, OPTION_TEXT, "NAME|FILE", 0, 0, "this",
+     "for another computer: a device with the memory of its host and a disk (rtx5090+ddr5-6000x2:64+nvme4, "
+     "m4-max-40:128, "
+     "epyc-9554), or a file that 'stile probe --json' wrote",
+     FOR_PLAN, AT(machine)},
+    {"all-machines", 0, OPTION_FLAG, NULL, 0, 0, "",
+     "for all computers that stile has data sheets of, the fastest first", FOR_PLAN, AT(all_machines)},
+    {"all-formats", 0, OPTION_FLAG, NULL, 0, 0, "", "in all number formats, the one that loses least first", FOR_PLAN,
+     AT(all_formats)},
+    {"min-tps", 0, OPTION_NUMBER, "X", 0, 1e9, "any", "of these only what decodes X tokens a second", FOR_PLAN,
+     AT(min_tps)},
+    {"max-loss", 0, OPTION_NUMBER, "PERCENT", 0, 1e9, "any", "only what raises perplexity by at most this", FOR_PLAN,
+     AT(max_loss)},
+    {"max-watts", 0, OPTION_NUMBER, "W", 0, 1e9, "any", "only computers rated at most this", FOR_PLAN, AT(max_watts)},
+    {"max-memory", 0, OPTION_SIZE, "SIZE", 0, 0, "any", "only what needs at most this much memory", FOR_PLAN,
+     AT(max_memory_bytes)},
+    {"svg", 0, OPTION_FILE, "FILE", 0, 0, "",
+     "draw what disk, memory and arithmetic allow, and where the model runs into them", FOR_PLAN, AT(svg)},
     {"time", 0, OPTION_NUMBER, "S", 0.01, 3600, "", NULL, FOR_PROBE, AT(probe_s)}, /* for tests */
     {"help", 'h', OPTION_FLAG, NULL, 0, 0, "", "say what the command does", FOR_ALL, AT(help)},
     {NULL, 0, OPTION_FLAG, NULL, 0, 0, NULL, NULL, 0, 0},
@@ -141,6 +159,7 @@ struct options options_defaults(void)
         .n_repetitions = 15,
         .spread = 0.02,
         .time_s = 20,
+        .max_loss = -1,
     };
 }
 

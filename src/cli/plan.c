@@ -1,6 +1,7 @@
 /* plan.c - `stile plan`: what to expect of a model on this machine, and what would help. */
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/plan_rank.h"
 #include "cli/plan_show.h"
 
 #include <stdlib.h>
@@ -116,6 +117,7 @@ static void find_changes(struct plan_report *report, const struct stile_model *m
 static struct stile_plan_options plan_options(const struct options *options)
 {
     return (struct stile_plan_options){
+        .machine = options->machine,
         .session = {.n_ctx = (uint32_t)options->n_ctx,
                     .n_batch = (uint32_t)options->n_batch,
                     .n_threads = (uint32_t)options->n_threads,
@@ -133,30 +135,31 @@ static int plan_one(const struct options *options, const char *format, json_t *a
 {
     struct stile_error error;
     struct stile_model *model;
-    struct stile_machine machine;
     const struct stile_header_options header = {.format = format};
     struct plan_report *report = calloc(1, sizeof *report);
     if (!report) return cli_fail("out of memory");
-    int failed = stile_machine_known(&machine, &error);
-    if (!failed) failed = stile_model_open_header(&model, options->arguments[0], &header, &error);
+    int failed = stile_model_open_header(&model, options->arguments[0], &header, &error);
     if (failed) {
         free(report);
         return cli_error(&error);
     }
-    *report = (struct plan_report){
-        .model = options->arguments[0], .format = format, .machine = machine.cpu, .options = plan_options(options)};
+    *report = (struct plan_report){.model = options->arguments[0], .format = format, .options = plan_options(options)};
     report->options.format = format;
     failed = stile_plan_make(&report->plan, model, &report->options, &error);
-    if (!failed) {
+    int status = failed ? cli_error(&error) : EXIT_OK;
+    if (!failed && (options->all_machines || options->all_formats)) {
+        status = plan_rank(options, model, &report->options, array);
+    } else if (!failed) {
         find_changes(report, model);
         if (array)
             json_array_append_new(array, plan_json(report));
         else
             plan_show(stdout, report);
     }
+    if (status == EXIT_OK && options->svg) status = plan_picture(options, model, &report->options);
     stile_model_close(model);
     free(report);
-    return failed ? cli_error(&error) : EXIT_OK;
+    return status;
 }
 
 /* "q8_0,q4_k_m" in pieces; returns how many, or -1 after an error. */
@@ -181,9 +184,12 @@ int command_plan(const struct options *options)
     char formats[FORMATS_MAX][NAME_MAX_BYTES];
     struct stile_error error;
     int status = EXIT_OK, n = options->plan_format ? split_formats(options->plan_format, formats) : 0;
-    if (n < 0) return EXIT_USAGE;
+    if (n < 0 || (n > 1 && options->svg)) return n < 0 ? EXIT_USAGE : cli_usage("plan: --svg is for one --format");
+    int unusable = plan_rank_check(options);
+    if (unusable) return unusable;
     interrupt_install();
-    if (know_machine(&error) != STILE_OK) return cli_error(&error);
+    bool here = !options->all_machines && (!options->machine || strcmp(options->machine, "this") == 0);
+    if (here && know_machine(&error) != STILE_OK) return cli_error(&error);
     json_t *array = options->json ? json_array() : NULL;
     for (int i = 0; status == EXIT_OK && i < (n > 0 ? n : 1); i++) {
         if (i > 0 && !array) putchar('\n');

@@ -5,7 +5,7 @@
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
-static uint64_t all_bytes(const struct stile_memory *memory)
+uint64_t plan_needed_bytes(const struct stile_memory *memory)
 {
     return memory->weights_bytes + memory->kv_bytes + memory->activations_bytes + memory->other_bytes;
 }
@@ -15,8 +15,7 @@ static uint64_t tier_bytes(const struct stile_plan_tier *tier)
     return tier->weights_bytes + tier->experts_bytes + tier->kv_bytes + tier->other_bytes;
 }
 
-/* "12.3", "0.412", "5310" */
-static const char *number_text(char out[32], double value)
+const char *plan_number(char out[32], double value)
 {
     snprintf(out, 32, value >= 1000 ? "%.0f" : value >= 1 ? "%.1f" : "%.3f", value);
     return out;
@@ -30,8 +29,8 @@ static void show_estimate(FILE *stream, const char *name, const struct stile_est
         fprintf(stream, "%-24s not known\n", name);
         return;
     }
-    fprintf(stream, "%-24s %8s %-9s %8s to %-8s limited by %s\n", name, number_text(value, estimate->value * unit),
-            unit_name, number_text(low, estimate->low * unit), number_text(high, estimate->high * unit),
+    fprintf(stream, "%-24s %8s %-9s %8s to %-8s limited by %s\n", name, plan_number(value, estimate->value * unit),
+            unit_name, plan_number(low, estimate->low * unit), plan_number(high, estimate->high * unit),
             estimate->bound_by);
 }
 
@@ -71,6 +70,27 @@ static void show_memory(FILE *stream, const struct stile_plan *plan)
     fputs("\n\n", stream);
 }
 
+/* "loses: perplexity +2.8%, KL divergence 0.032 (published, of Llama-3-8B)" */
+static void show_quality(FILE *stream, const struct stile_plan *plan)
+{
+    const struct stile_quality *q = &plan->quality;
+    if (!q->model || !*q->model) return;
+    fprintf(stream, "%-24s perplexity %+.2g%%", "quality", 100 * q->ppl_loss);
+    if (q->divergence >= 0) fprintf(stream, ", KL divergence %.2g", q->divergence);
+    fprintf(stream, " (%s%s, published of %s)\n", plan->format, q->imatrix ? " with an importance matrix" : "",
+            q->model);
+}
+
+static void show_energy(FILE *stream, const struct stile_plan *plan)
+{
+    char value[32], low[32], high[32];
+    const struct stile_range *j = &plan->token_j;
+    if (!(j->value > 0)) return;
+    fprintf(stream, "%-24s %8s %-9s %8s to %-8s modelled: %.0f W of %.0f W rated\n", "energy",
+            plan_number(value, j->value), "J/token", plan_number(low, j->low), plan_number(high, j->high),
+            plan->power_w.value, plan->rated_w);
+}
+
 static void show_changes(FILE *stream, const struct plan_report *report)
 {
     if (report->n_changes == 0) return;
@@ -79,8 +99,9 @@ static void show_changes(FILE *stream, const struct plan_report *report)
         char decode[32], prefill[32], size[32];
         const struct stile_plan *plan = &report->changes[i].plan;
         fprintf(stream, "%-34s %12s %12s %12s\n", report->changes[i].what,
-                number_text(decode, plan->decode_tokens_per_s.value),
-                number_text(prefill, plan->prefill_tokens_per_s.value), size_text(size, all_bytes(&plan->memory)));
+                plan_number(decode, plan->decode_tokens_per_s.value),
+                plan_number(prefill, plan->prefill_tokens_per_s.value),
+                size_text(size, plan_needed_bytes(&plan->memory)));
     }
 }
 
@@ -91,8 +112,12 @@ void plan_show(FILE *stream, const struct plan_report *report)
     text_line(stream, report->model);
     if (report->format) fprintf(stream, ", %s", report->format);
     fprintf(stream, ", context of %u tokens\n", plan->n_ctx);
-    text_line(stream, report->machine);
-    fprintf(stream, ", %u thread%s\n\n", plan->n_threads, plan->n_threads > 1 ? "s" : "");
+    text_line(stream, plan->machine);
+    if (plan->data_sheet)
+        fprintf(stream, ", by data sheets and what published engines make of them%s%s%s\n\n",
+                *plan->assumed ? " (assumed: " : "", plan->assumed, *plan->assumed ? ")" : "");
+    else
+        fprintf(stream, ", %u thread%s\n\n", plan->n_threads, plan->n_threads > 1 ? "s" : "");
     if (!plan->possible)
         fprintf(stream, "Does not fit: %s are needed for the context and what goes with it.\n",
                 size_text(size, plan->memory.kv_bytes + plan->memory.activations_bytes + plan->memory.other_bytes));
@@ -109,6 +134,8 @@ void plan_show(FILE *stream, const struct plan_report *report)
         show_estimate(stream, name, &plan->first_token_warm_s, 1e3, "ms");
         show_estimate(stream, "  file not in memory", &plan->first_token_cold_s, 1e3, "ms");
     }
+    show_quality(stream, plan);
+    show_energy(stream, plan);
     show_changes(stream, report);
 }
 
@@ -140,8 +167,41 @@ static json_t *tiers_json(const struct stile_plan *plan)
     return tiers;
 }
 
-/* What is the same of a plan and of a change to it. */
-static json_t *prediction_json(const struct stile_plan *plan)
+static json_t *range_json(const struct stile_range *range)
+{
+    if (!(range->value > 0)) return json_null();
+    return json_pack("{s:f, s:f, s:f}", "value", range->value, "low", range->low, "high", range->high);
+}
+
+static json_t *number_json(double value, bool known)
+{
+    return known ? json_real(value) : json_null();
+}
+
+static json_t *text_json(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+/* Where the format's quality and the energy come from, too. */
+static void add_origin(json_t *object, const struct stile_plan *plan)
+{
+    const struct stile_quality *q = &plan->quality;
+    json_object_set_new(object, "machine", json_text(plan->machine, strlen(plan->machine)));
+    json_object_set_new(object, "assumed", json_string(plan->assumed));
+    json_object_set_new(object, "data_sheet", json_boolean(plan->data_sheet));
+    json_object_set_new(object, "format", *plan->format ? json_string(plan->format) : json_null());
+    json_object_set_new(object, "quality",
+                        json_pack("{s:o, s:o, s:b, s:o, s:o}", "ppl_loss", number_json(q->ppl_loss, q->ppl_loss >= 0),
+                                  "kl_divergence", number_json(q->divergence, q->divergence >= 0), "imatrix",
+                                  (int)q->imatrix, "measured_with", text_json(q->model), "source",
+                                  text_json(q->source)));
+    json_object_set_new(object, "rated_w", number_json(plan->rated_w, plan->rated_w > 0));
+    json_object_set_new(object, "modelled_power_w", range_json(&plan->power_w));
+    json_object_set_new(object, "modelled_token_j", range_json(&plan->token_j));
+}
+
+json_t *plan_prediction_json(const struct stile_plan *plan)
 {
     const struct stile_memory *memory = &plan->memory;
     uint64_t resident = 0;
@@ -153,7 +213,7 @@ static json_t *prediction_json(const struct stile_plan *plan)
     json_object_set_new(object, "memory_bytes",
                         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "weights", count(memory->weights_bytes), "kv",
                                   count(memory->kv_bytes), "activations", count(memory->activations_bytes), "overhead",
-                                  count(memory->other_bytes), "total", count(all_bytes(memory)), "resident",
+                                  count(memory->other_bytes), "total", count(plan_needed_bytes(memory)), "resident",
                                   count(resident)));
     json_object_set_new(object, "tiers", tiers_json(plan));
     json_object_set_new(object, "decode_tokens_per_s", estimate_json(&plan->decode_tokens_per_s, 1));
@@ -162,6 +222,7 @@ static json_t *prediction_json(const struct stile_plan *plan)
                         json_pack("{s:o, s:o}", "cold", estimate_json(&plan->first_token_cold_s, 1e3), "warm",
                                   estimate_json(&plan->first_token_warm_s, 1e3)));
     json_object_set_new(object, "expert_hit_share", json_real(plan->expert_hit_share));
+    add_origin(object, plan);
     return object;
 }
 
@@ -170,17 +231,15 @@ json_t *plan_json(const struct plan_report *report)
     const struct stile_plan *plan = &report->plan;
     json_t *object = json_object(), *changes = json_array();
     json_object_set_new(object, "model", json_text(report->model, strlen(report->model)));
-    json_object_set_new(object, "format", report->format ? json_string(report->format) : json_null());
-    json_object_set_new(object, "machine", json_text(report->machine, strlen(report->machine)));
     json_object_set_new(object, "n_ctx", count(plan->n_ctx));
     json_object_set_new(object, "n_batch", count(plan->n_batch));
     json_object_set_new(object, "n_threads", count(plan->n_threads));
     json_object_set_new(object, "n_prompt", count(report->options.n_prompt));
     json_object_set_new(object, "n_depth", count(report->options.n_depth));
     json_object_set_new(object, "n_generated", count(report->options.n_generated));
-    json_object_update_new(object, prediction_json(plan));
+    json_object_update_new(object, plan_prediction_json(plan));
     for (size_t i = 0; i < report->n_changes; i++) {
-        json_t *change = prediction_json(&report->changes[i].plan);
+        json_t *change = plan_prediction_json(&report->changes[i].plan);
         json_object_set_new(change, "change", json_string(report->changes[i].what));
         json_array_append_new(changes, change);
     }

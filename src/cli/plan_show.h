@@ -14,12 +14,17 @@ enum { PLAN_CHANGES_MAX = 16 };
 
 struct plan_report {
     const char *model, *format; /* as it is called, and in what it is or would be */
-    const char *machine;
     struct stile_plan_options options;
     struct stile_plan plan;
     struct plan_change changes[PLAN_CHANGES_MAX]; /* those that help, best first */
     size_t n_changes;
 };
+
+/* "12.3", "0.412", "5310" */
+const char *plan_number(char out[32], double value);
+uint64_t plan_needed_bytes(const struct stile_memory *memory);
+/* What is known of a prediction without the question: machine, format, places, speed, quality, energy. */
+json_t *plan_prediction_json(const struct stile_plan *plan);
 
 void plan_show(FILE *stream, const struct plan_report *report);
 json_t *plan_json(const struct plan_report *report);

@@ -88,6 +88,11 @@ const struct mix *mix_find(const char *name)
     return NULL;
 }
 
+const struct mix *mix_at(size_t i)
+{
+    return i < N_MIXES ? &mixes[i] : NULL;
+}
+
 void mix_names(char *names, size_t capacity)
 {
     size_t n = 0;

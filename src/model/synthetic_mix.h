@@ -13,6 +13,8 @@ struct mix;
 
 /* By name ("q4_k_m", "BF16"; q3_k, q4_k, q5_k mean their _m), case ignored; NULL when there is none. */
 const struct mix *mix_find(const char *name);
+/* The i-th, i = 0, 1, ...; NULL past the last. */
+const struct mix *mix_at(size_t i);
 /* All names, "f32, f16, ..."; NUL-terminated. */
 void mix_names(char *names, size_t capacity);
 const char *mix_name(const struct mix *mix);

@@ -324,6 +324,16 @@ static double host_time_share(const struct computer *computer, const struct comp
     return fmin(1, plan->decode_tokens_per_s.range.value * read_s);
 }
 
+/* The share of the time of decoding that the device waits for what is brought to it. */
+static double waiting_share(const struct computer_plan *result)
+{
+    const struct plan_tier *tier = &result->machine.tiers[0];
+    const struct plan_estimate *decode = &result->plan.decode_tokens_per_s;
+    double bytes = result->plan.token_bytes[0];
+    double read_s = bytes / (tier->processor.read_share[FORMAT_Q4_K].value * tier->read_bytes_per_s.value);
+    return decode->bound_by == PLAN_BOUND_LINK ? fmax(0, 1 - decode->range.value * read_s) : 0;
+}
+
 /* Modelled: rated power times a share, of each device by its share of the time. Never less than moving the bytes takes
  * (4 pJ a bit). */
 static void model_energy(const struct computer *computer, double host_share, struct computer_plan *result)
@@ -340,7 +350,8 @@ static void model_energy(const struct computer *computer, double host_share, str
     } else if (strcmp(device->vendor, "apple") == 0) {
         base_w = 0; /* the figure is the whole machine's */
     }
-    double device_w = device->tdp_w * (1 - host_share + idle_share * host_share);
+    double waiting = fmin(1, host_share + waiting_share(result));
+    double device_w = device->tdp_w * (1 - waiting + idle_share * waiting);
     host_w *= host_share;
     result->rated_w = device->tdp_w + base_w + host_w;
     result->power_w =

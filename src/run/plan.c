@@ -1,18 +1,18 @@
-/* plan.c - predictions for the public interface: a model, a session's options, this machine. */
+/* plan.c - predictions for the public interface: a model, a session's options, a machine. */
 #include "base/error.h"
-#include "plan/predict.h"
 #include "run/budget.h"
-#include "run/session.h"
+#include "run/plan_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PROMPT = 512, GENERATED = 128 };
 /* Of a process before it opens a model: code, libraries, the C library's own; and of a thread its stack. */
 enum { PROCESS_BYTES = 8 << 20, THREAD_BYTES = 64 << 10 };
 
-static struct stile_estimate estimate_of(const struct plan_machine *machine, const struct plan_estimate *estimate)
+struct stile_estimate plan_publish_estimate(const struct plan_machine *machine, const struct plan_estimate *estimate)
 {
     struct stile_estimate e = {
         .value = estimate->range.value, .low = estimate->range.low, .high = estimate->range.high};
@@ -20,20 +20,59 @@ static struct stile_estimate estimate_of(const struct plan_machine *machine, con
     return e;
 }
 
-static void publish(struct stile_plan *out, const struct plan *plan, const struct plan_machine *machine,
-                    const struct stile_session_options *session)
+/* The format that most weights of a model's layers have. */
+static enum format main_format(const struct plan_ask *ask)
 {
+    const struct model *model = ask->request.program->model;
+    const struct weight *weight = NULL;
+    for (int role = ROLE_LAYER_FIRST; role < ROLE_COUNT; role++) {
+        const struct weight *w = &model->layers[0][role];
+        if (w->tensor && (!weight || w->rows * w->cols > weight->rows * weight->cols)) weight = w;
+    }
+    if (!weight) return FORMAT_F32;
+    enum mix_class class = model->hparams.n_experts > 0 ? MIX_EXPERTS : MIX_OTHER;
+    return ask->request.mix ? mix_format(ask->request.mix, class, &model->hparams, 0, weight->cols) : weight->format;
+}
+
+/* What is done for a token, and how fast it could be. */
+static void publish_work(struct stile_plan *out, const struct plan_ask *ask, const struct plan *plan,
+                         const struct plan_machine *machine)
+{
+    const struct plan_request *request = &ask->request;
+    if (!plan->possible) return;
+    uint32_t n = request->n_prompt < request->n_batch ? request->n_prompt : request->n_batch;
+    const struct step_shape one = {1, request->n_depth + request->n_generated / 2, 1, request->kv_format};
+    const struct step_shape many = {n, request->n_depth, 1, request->kv_format};
+    struct cost decode = program_cost(request->program, &one), prefill = program_cost(request->program, &many);
+    out->decode_macs = (double)decode.macs;
+    out->prefill_macs = (double)prefill.macs / n;
+    for (int t = 0; t < machine->n_tiers; t++)
+        out->decode_bytes += plan->token_bytes[t];
+    /* the weights may be in other formats than the program's */
+    double scale = (double)decode.weight_bytes > 0
+                       ? (out->decode_bytes - (double)decode.kv_bytes) / (double)decode.weight_bytes
+                       : 1;
+    out->prefill_bytes = (scale * (double)prefill.weight_bytes + (double)prefill.kv_bytes) / n;
+    out->macs_per_s = machine->tiers[0].processor.macs_per_s[main_format(ask)].value;
+}
+
+void plan_publish(struct stile_plan *out, const struct plan_ask *ask, const struct plan *plan,
+                  const struct plan_machine *machine)
+{
+    const struct stile_session_options *session = &ask->session;
     *out = (struct stile_plan){
         .possible = plan->possible,
         .fits = plan->fits,
-        .memory = {plan->memory.weights_bytes, plan->memory.kv_bytes, plan->memory.activations_bytes,
-                   plan->memory.other_bytes},
+        .memory = {.weights_bytes = plan->memory.weights_bytes,
+                   .kv_bytes = plan->memory.kv_bytes,
+                   .activations_bytes = plan->memory.activations_bytes,
+                   .other_bytes = plan->memory.other_bytes},
         .n_tiers = (uint32_t)machine->n_tiers,
         .expert_hit_share = plan->expert_hit_share,
-        .decode_tokens_per_s = estimate_of(machine, &plan->decode_tokens_per_s),
-        .prefill_tokens_per_s = estimate_of(machine, &plan->prefill_tokens_per_s),
-        .first_token_warm_s = estimate_of(machine, &plan->first_warm_s),
-        .first_token_cold_s = estimate_of(machine, &plan->first_cold_s),
+        .decode_tokens_per_s = plan_publish_estimate(machine, &plan->decode_tokens_per_s),
+        .prefill_tokens_per_s = plan_publish_estimate(machine, &plan->prefill_tokens_per_s),
+        .first_token_warm_s = plan_publish_estimate(machine, &plan->first_warm_s),
+        .first_token_cold_s = plan_publish_estimate(machine, &plan->first_cold_s),
         .n_ctx = session->n_ctx,
         .n_batch = session->n_batch,
         .n_threads = session->n_threads,
@@ -52,15 +91,21 @@ static void publish(struct stile_plan *out, const struct plan *plan, const struc
                                        .read_bytes_per_s = tier->read_bytes_per_s.value};
         snprintf(to->name, sizeof to->name, "%s", tier->name);
     }
+    snprintf(out->machine, sizeof out->machine, "%s", machine->name);
+    publish_work(out, ask, plan, machine);
+    plan_publish_format(out, ask);
 }
 
-static int request_of(struct plan_request *request, const struct stile_model *model,
-                      const struct stile_plan_options *options, const struct stile_session_options *session,
-                      struct stile_error *error)
+int plan_ask_make(struct plan_ask *ask, const struct stile_model *model, const struct stile_plan_options *options,
+                  struct stile_error *error)
 {
+    struct plan_request *request = &ask->request;
+    struct stile_session_options *session = &ask->session;
     struct stile_memory memory;
-    int failed = stile_model_memory(model, session, &memory, error);
+    int failed = session_resolve_options(model, &options->session, session, error);
+    if (!failed) failed = stile_model_memory(model, session, &memory, error);
     if (failed) return failed;
+    ask->model = model;
     *request = (struct plan_request){
         .program = model->program,
         .memory = {.kv_bytes = memory.kv_bytes,
@@ -98,37 +143,59 @@ static int place(struct placement **placement, const struct plan_request *reques
     return failed == STILE_ERROR_MEMORY ? 0 : failed;
 }
 
-int stile_plan_make(struct stile_plan *out, const struct stile_model *model, const struct stile_plan_options *given,
-                    struct stile_error *error)
+/* A machine that was measured: this one, or one in a file. */
+static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, const struct stile_plan_options *options,
+                         const char *path, struct stile_error *error)
 {
-    static const struct stile_plan_options defaults = {.n_prompt = 0};
-    const struct stile_plan_options *options = given ? given : &defaults;
-    struct stile_session_options session;
-    struct plan_request request;
     struct placement *placement = NULL;
-    int failed = session_resolve_options(model, &options->session, &session, error);
-    if (!failed) failed = request_of(&request, model, options, &session, error);
-    if (failed) return failed;
+    struct plan_request request = ask->request;
+    int n_threads = (int)ask->session.n_threads;
     struct room {
         struct machine machine;
         struct plan_machine plan_machine;
         struct plan plan;
     } *room = malloc(sizeof *room);
     if (!room) return error_memory(error, sizeof *room, "a plan");
-    failed = machine_describe(&room->machine, (int)session.n_threads, false, error);
+    int failed = path ? machine_read_file(&room->machine, path, error)
+                      : machine_describe(&room->machine, n_threads, false, error);
     if (!failed) {
-        uint64_t usable_bytes = budget_usable_bytes(&session, &room->machine.memory);
+        uint64_t usable_bytes = budget_usable_bytes(&ask->session, &room->machine.memory);
         if (options->assumed_memory_bytes > 0) usable_bytes = options->assumed_memory_bytes;
-        plan_machine_here(&room->plan_machine, &room->machine, (int)session.n_threads);
+        if (path) n_threads = room->machine.n_threads;
+        plan_machine_here(&room->plan_machine, &room->machine, n_threads);
         room->plan_machine.tiers[0].capacity_bytes = usable_bytes;
-        failed = place(&placement, &request, model, options, usable_bytes, error);
+        failed = place(&placement, &request, ask->model, options, usable_bytes, error);
     }
     if (!failed) {
         request.placement = placement;
         plan_predict(&room->plan, &request, &room->plan_machine);
-        publish(out, &room->plan, &room->plan_machine, &session);
+        plan_publish(out, ask, &room->plan, &room->plan_machine);
+        out->n_threads = (uint32_t)n_threads;
     }
     placement_free(placement);
     free(room);
     return failed;
+}
+
+int plan_on(struct stile_plan *out, const struct plan_ask *ask, const struct stile_plan_options *options,
+            struct stile_error *error)
+{
+    const char *machine = options->machine;
+    struct computer computer;
+    if (!machine || strcmp(machine, "this") == 0) return plan_measured(out, ask, options, NULL, error);
+    if (strchr(machine, '/')) return plan_measured(out, ask, options, machine, error);
+    int failed = computer_parse(&computer, machine, error);
+    if (failed && access(machine, F_OK) == 0) return plan_measured(out, ask, options, machine, error);
+    if (!failed) plan_on_computer(out, ask, &computer);
+    return failed;
+}
+
+int stile_plan_make(struct stile_plan *out, const struct stile_model *model, const struct stile_plan_options *given,
+                    struct stile_error *error)
+{
+    static const struct stile_plan_options defaults = {.n_prompt = 0};
+    const struct stile_plan_options *options = given ? given : &defaults;
+    struct plan_ask ask;
+    int failed = plan_ask_make(&ask, model, options, error);
+    return failed ? failed : plan_on(out, &ask, options, error);
 }

@@ -1,0 +1,257 @@
+#include "cli/roofline.h"
+
+#include "base/buffer.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+enum { WIDTH = 1000, HEIGHT = 600, LEFT = 84, RIGHT = 700, TOP = 84, BOTTOM = 530, LEGEND = 724, LINE = 19 };
+
+/* ---- the two axes, both logarithmic --------------------------------------------------------- */
+
+struct axes {
+    double x_low, x_high, y_low, y_high; /* decimal logarithms; whole numbers but the last */
+};
+
+static void include(double value, double *low, double *high)
+{
+    if (!(value > 0) || !isfinite(value)) return;
+    if (floor(log10(value)) < *low) *low = floor(log10(value));
+    if (log10(value) > *high) *high = log10(value);
+}
+
+static struct axes axes_of(const struct roofline *r)
+{
+    struct axes axes = {INFINITY, -INFINITY, INFINITY, -INFINITY};
+    for (size_t i = 0; i < r->n_series; i++) {
+        const struct roofline_point *points[] = {&r->series[i].decode, &r->series[i].prefill};
+        for (int p = 0; p < 2; p++) {
+            if (!(points[p]->tokens_per_s > 0)) continue;
+            include(points[p]->macs_per_byte, &axes.x_low, &axes.x_high);
+            include(points[p]->macs_per_s, &axes.y_low, &axes.y_high);
+        }
+    }
+    axes.x_high = ceil(axes.x_high);
+    if (axes.x_low > axes.x_high) axes.x_low = -1, axes.x_high = 3;
+    if (axes.x_high - axes.x_low < 2) axes.x_high = axes.x_low + 2;
+    for (size_t i = 0; i < r->n_levels; i++)
+        include(r->levels[i].macs_per_s * 2.5, &axes.y_low, &axes.y_high);
+    for (size_t i = 0; i < r->n_slopes; i++)
+        include(r->slopes[i].bytes_per_s * pow(10, axes.x_low + 0.5), &axes.y_low, &axes.y_high);
+    if (axes.y_low > axes.y_high) axes.y_low = 9, axes.y_high = 12;
+    if (axes.y_high - axes.y_low < 2) axes.y_low = axes.y_high - 2;
+    return axes;
+}
+
+static double at_x(const struct axes *axes, double value)
+{
+    return LEFT + (RIGHT - LEFT) * (log10(value) - axes->x_low) / (axes->x_high - axes->x_low);
+}
+
+static double at_y(const struct axes *axes, double value)
+{
+    return BOTTOM - (BOTTOM - TOP) * (log10(value) - axes->y_low) / (axes->y_high - axes->y_low);
+}
+
+/* ---- pieces --------------------------------------------------------------------------------- */
+
+/* Text may be a stranger's. */
+static void add_text(struct buffer *out, const char *text)
+{
+    json_t *valid = json_string(text); /* NULL when it is not UTF-8 */
+    for (const char *c = text; *c; c++)
+        switch (*c) {
+        case '<': buffer_string(out, "&lt;"); break;
+        case '>': buffer_string(out, "&gt;"); break;
+        case '&': buffer_string(out, "&amp;"); break;
+        default: buffer_char(out, (unsigned char)*c < ' ' || *c == 0x7f || (!valid && (*c & 0x80)) ? '?' : *c);
+        }
+    json_decref(valid);
+}
+
+static void text_at(struct buffer *out, double x, double y, const char *attributes, const char *text)
+{
+    buffer_printf(out, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, attributes);
+    add_text(out, text);
+    buffer_string(out, "</text>\n");
+}
+
+static void line(struct buffer *out, const char *class, double x1, double y1, double x2, double y2)
+{
+    buffer_printf(out, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x1, y1, x2, y2);
+}
+
+/* Three digits, or all before the point. */
+static const char *number(char out[32], double value)
+{
+    snprintf(out, 32, "%.*f", value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.1 ? 2 : 4, value);
+    return out;
+}
+
+/* "1", "0.1", "100", "10 k", as powers of ten of a unit. */
+static void power_text(char out[16], int power)
+{
+    static const char *const units[] = {"", " k", " M", " G", " T", " P", " E"};
+    int unit = power >= 0 ? power / 3 : 0;
+    if (unit > 6) unit = 6;
+    if (power < 0)
+        snprintf(out, 16, "%.*f", -power, pow(10, power));
+    else
+        snprintf(out, 16, "%.0f%s", pow(10, power - 3 * unit), units[unit]);
+}
+
+static void add_axes(struct buffer *out, const struct axes *axes)
+{
+    char label[16];
+    for (int p = (int)axes->x_low; p <= (int)axes->x_high; p++) {
+        double x = at_x(axes, pow(10, p));
+        line(out, "g", x, TOP, x, BOTTOM);
+        power_text(label, p);
+        text_at(out, x, BOTTOM + 18, "text-anchor=\"middle\"", label);
+    }
+    for (int p = (int)axes->y_low; p <= (int)axes->y_high; p++) {
+        double y = at_y(axes, pow(10, p));
+        line(out, "g", LEFT, y, RIGHT, y);
+        power_text(label, p);
+        text_at(out, LEFT - 8, y + 4, "text-anchor=\"end\"", label);
+    }
+    text_at(out, (LEFT + RIGHT) / 2.0, BOTTOM + 42, "text-anchor=\"middle\"", "multiply-adds for each byte read");
+    buffer_printf(out,
+                  "<text transform=\"translate(24 %.1f) rotate(-90)\" text-anchor=\"middle\">multiply-adds per "
+                  "second</text>\n",
+                  (TOP + BOTTOM) / 2.0);
+}
+
+/* ---- roofs ---------------------------------------------------------------------------------- */
+
+/* A slope, from the left edge up to the highest level. */
+static void add_slope(struct buffer *out, const struct axes *axes, const char *name, double bytes_per_s, double top)
+{
+    char label[96], rate[32];
+    double x1 = pow(10, axes->x_low), x2 = fmin(top / bytes_per_s, pow(10, axes->x_high));
+    double least = pow(10, axes->y_low);
+    if (x1 * bytes_per_s < least) x1 = least / bytes_per_s;
+    if (!(x2 > x1)) return;
+    double px1 = at_x(axes, x1), py1 = at_y(axes, x1 * bytes_per_s);
+    double px2 = at_x(axes, x2), py2 = at_y(axes, x2 * bytes_per_s);
+    double length = hypot(px2 - px1, py2 - py1), along = length > 60 ? 14 / length : 0;
+    line(out, "r", px1, py1, px2, py2);
+    snprintf(label, sizeof label, "%s %s GB/s", name, number(rate, bytes_per_s / 1e9));
+    buffer_printf(out, "<text transform=\"translate(%.1f %.1f) rotate(%.1f) translate(0 -6)\">",
+                  px1 + along * (px2 - px1), py1 + along * (py2 - py1),
+                  -atan2(py1 - py2, px2 - px1) * 180 / 3.14159265);
+    add_text(out, label);
+    buffer_string(out, "</text>\n");
+}
+
+static void add_roofs(struct buffer *out, const struct roofline *r, const struct axes *axes)
+{
+    char label[96], rate[32];
+    double top = 0, fastest = 0;
+    for (size_t i = 0; i < r->n_levels; i++)
+        top = fmax(top, r->levels[i].macs_per_s);
+    for (size_t i = 0; i < r->n_slopes; i++)
+        fastest = fmax(fastest, r->slopes[i].bytes_per_s);
+    if (!(top > 0)) top = pow(10, axes->y_high);
+    for (size_t i = 0; i < r->n_slopes; i++)
+        add_slope(out, axes, r->slopes[i].name, r->slopes[i].bytes_per_s, top);
+    for (size_t i = 0; i < r->n_levels; i++) {
+        double macs_per_s = r->levels[i].macs_per_s, y = at_y(axes, macs_per_s);
+        double x = fastest > 0 ? fmax(at_x(axes, macs_per_s / fastest), LEFT) : LEFT;
+        if (x < RIGHT) line(out, "r", x, y, RIGHT, y);
+        snprintf(label, sizeof label, "%s %s %s/s", r->levels[i].name,
+                 number(rate, macs_per_s / (macs_per_s < 1e12 ? 1e9 : 1e12)), macs_per_s < 1e12 ? "G" : "T");
+        text_at(out, RIGHT - 4, y - 6, "text-anchor=\"end\"", label);
+    }
+}
+
+/* ---- points --------------------------------------------------------------------------------- */
+
+static bool is_known(const struct roofline_point *point)
+{
+    return point->tokens_per_s > 0 && point->macs_per_byte > 0 && point->macs_per_s > 0;
+}
+
+/* A circle for decode, a square for prefill, and a bar from low to high. */
+static void add_point(struct buffer *out, const struct axes *axes, const struct roofline_point *p, size_t i,
+                      bool square)
+{
+    if (!is_known(p)) return;
+    double x = at_x(axes, p->macs_per_byte), y = at_y(axes, p->macs_per_s);
+    double low = at_y(axes, p->macs_per_s * p->tokens_low_per_s / p->tokens_per_s);
+    double high = at_y(axes, p->macs_per_s * p->tokens_high_per_s / p->tokens_per_s);
+    if (isfinite(low) && isfinite(high))
+        buffer_printf(out, "<line class=\"e c%zu\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", i, x,
+                      fmin(low, BOTTOM), x, fmax(high, TOP));
+    if (square)
+        buffer_printf(out, "<rect class=\"p c%zu\" x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\"/>\n", i, x - 5.5,
+                      y - 5.5);
+    else
+        buffer_printf(out, "<circle class=\"p c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", i, x, y);
+}
+
+static void add_legend_line(struct buffer *out, double y, const struct roofline_point *p, size_t i, bool square)
+{
+    char label[128] = "not known", value[32], low[32], high[32];
+    if (square)
+        buffer_printf(out, "<rect class=\"p c%zu\" x=\"%d\" y=\"%.1f\" width=\"11\" height=\"11\"/>\n", i, LEGEND,
+                      y - 10);
+    else
+        buffer_printf(out, "<circle class=\"p c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", i, LEGEND + 5.5, y - 4.5);
+    if (p->tokens_per_s > 0)
+        snprintf(label, sizeof label, "%s %s (%s\xe2\x80\x93%s)", square ? "prefill" : "decode",
+                 number(value, p->tokens_per_s), number(low, p->tokens_low_per_s), number(high, p->tokens_high_per_s));
+    text_at(out, LEGEND + 18, y, "", label);
+}
+
+static void add_legend(struct buffer *out, const struct roofline *r)
+{
+    double y = TOP + 10 + 1.5 * LINE;
+    text_at(out, LEGEND, TOP + 10, "class=\"s\"", "tokens per second, and the range");
+    for (size_t i = 0; i < r->n_series; i++, y += LINE * 3.5) {
+        text_at(out, LEGEND, y, "class=\"b\"", r->series[i].name);
+        add_legend_line(out, y + LINE, &r->series[i].decode, i, false);
+        add_legend_line(out, y + 2 * LINE, &r->series[i].prefill, i, true);
+    }
+}
+
+char *roofline_svg(const struct roofline *roofline)
+{
+    struct buffer out = {0};
+    struct axes axes = axes_of(roofline);
+    buffer_printf(&out,
+                  "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
+                  "role=\"img\">\n<title>",
+                  WIDTH, HEIGHT, WIDTH, HEIGHT);
+    add_text(&out, roofline->title);
+    buffer_string(&out, "</title>\n<style>\n"
+                        "text { font: 13px system-ui, -apple-system, 'DejaVu Sans', sans-serif; fill: #24292f }\n"
+                        ".h { font-size: 18px; font-weight: 600 } .b { font-weight: 600 } .s { fill: #57606a }\n"
+                        ".ground { fill: #ffffff } .g { stroke: #d8dee4 } .r { stroke: #57606a; stroke-width: 2 }\n"
+                        ".p { stroke: #ffffff; stroke-width: 1.5 } .e { stroke-width: 3; stroke-opacity: .45 }\n"
+                        ".c0 { fill: #0969da } .c1 { fill: #c4560b } .c2 { fill: #1a7f37 } .c3 { fill: #8250df }\n"
+                        ".c4 { fill: #a40e6b } .c5 { fill: #6e7781 }\n"
+                        ".e.c0 { stroke: #0969da } .e.c1 { stroke: #c4560b } .e.c2 { stroke: #1a7f37 }\n"
+                        ".e.c3 { stroke: #8250df } .e.c4 { stroke: #a40e6b } .e.c5 { stroke: #6e7781 }\n"
+                        "@media (prefers-color-scheme: dark) {\n"
+                        "  text { fill: #e6edf3 } .s { fill: #9198a1 } .ground { fill: #0d1117 }\n"
+                        "  .g { stroke: #2a313a } .r { stroke: #9198a1 } .p { stroke: #0d1117 }\n"
+                        "  .c0 { fill: #58a6ff } .c1 { fill: #f0883e } .c2 { fill: #3fb950 } .c3 { fill: #bc8cff }\n"
+                        "  .c4 { fill: #f778ba } .c5 { fill: #b1bac4 }\n"
+                        "  .e.c0 { stroke: #58a6ff } .e.c1 { stroke: #f0883e } .e.c2 { stroke: #3fb950 }\n"
+                        "  .e.c3 { stroke: #bc8cff } .e.c4 { stroke: #f778ba } .e.c5 { stroke: #b1bac4 }\n"
+                        "}\n</style>\n");
+    buffer_printf(&out, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", WIDTH, HEIGHT);
+    text_at(&out, LEFT, 36, "class=\"h\"", roofline->title);
+    text_at(&out, LEFT, 58, "class=\"s\"", roofline->subtitle);
+    add_axes(&out, &axes);
+    add_roofs(&out, roofline, &axes);
+    for (size_t i = 0; i < roofline->n_series; i++) {
+        add_point(&out, &axes, &roofline->series[i].decode, i, false);
+        add_point(&out, &axes, &roofline->series[i].prefill, i, true);
+    }
+    add_legend(&out, roofline);
+    buffer_string(&out, "</svg>\n");
+    return buffer_take(&out);
+}
