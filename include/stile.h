@@ -247,7 +247,7 @@ struct stile_tiers {
     uint64_t waiting_ns;   /* computing waited for them */
     const char *mechanism; /* how they are read: "direct", or "cached": through the page cache */
 };
-/* false: all weights are mapped from the file, there is nothing to tell. */
+/* false: all weights are mapped from the file, there is nothing to tell. From any thread, also while evaluating. */
 bool stile_session_tiers(const struct stile_session *session, struct stile_tiers *tiers);
 
 /* Appends tokens to the context. On CONTEXT (they do not fit) or ARGUMENT nothing has happened; on CANCELLED or IO
@@ -362,11 +362,13 @@ struct stile_generation {
     uint32_t n_tokens; /* generated, an end token included */
     uint32_t n_passes; /* evaluations for them: n_tokens - 1, less where guesses were right */
     struct stile_guesses lookup, draft;
-    uint64_t draft_ns;       /* of generate_ns: the draft model's part */
-    uint64_t prompt_ns;      /* evaluating the prompt: to the first logits */
-    uint64_t generate_ns;    /* from the first logits to the end: n_passes evaluations, sampling included */
-    uint64_t prompt_bytes;   /* weight and KV bytes read for the prompt, by the program's cost */
-    uint64_t generate_bytes; /* and for the generated tokens */
+    uint64_t draft_ns;          /* of generate_ns: the draft model's part */
+    uint64_t prompt_ns;         /* evaluating the prompt: to the first logits */
+    uint64_t generate_ns;       /* from the first logits to the end: n_passes evaluations, sampling included */
+    uint64_t prompt_bytes;      /* weight and KV bytes read for the prompt, by the program's cost */
+    uint64_t generate_bytes;    /* and for the generated tokens */
+    uint64_t prompt_disk_bytes; /* of weights that are not all in memory: bytes read from the disk meanwhile */
+    uint64_t generate_disk_bytes;
 };
 
 /* Evaluates the prompt, then samples and evaluates until something ends it. All generated tokens but the last are in

@@ -11,7 +11,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t stop = PTHREAD_COND_INITIALIZER;
 static pthread_t thread;
 static const char *doing; /* under lock; NULL: stop */
-static bool running;      /* the caller's: a thread is there to be joined */
+static void (*detail)(void *user, char *text, size_t capacity);
+static void *detail_user;
+static bool running; /* the caller's: a thread is there to be joined */
 
 static void *show(void *unused)
 {
@@ -24,8 +26,10 @@ static void *show(void *unused)
         while (doing && pthread_cond_timedwait(&stop, &lock, &until) == 0) {
         }
         seconds++;
+        char more[64] = "";
+        if (doing && detail) detail(detail_user, more, sizeof more);
         if (doing)
-            fprintf(stderr, "\r%s, %d s ", doing, seconds);
+            fprintf(stderr, "\r%s, %d s%s\033[K ", doing, seconds, more);
         else if (seconds > 1)
             fputs("\r\033[K", stderr);
     }
@@ -33,10 +37,12 @@ static void *show(void *unused)
     return NULL;
 }
 
-void progress_start(const char *what)
+void progress_start(const char *what, void (*add)(void *user, char *text, size_t capacity), void *user)
 {
     if (running || !isatty(STDERR_FILENO)) return;
     doing = what;
+    detail = add;
+    detail_user = user;
     running = pthread_create(&thread, NULL, show, NULL) == 0;
 }
 

@@ -6,8 +6,11 @@
 #ifndef STILE_BASE_PROGRESS_H
 #define STILE_BASE_PROGRESS_H
 
-/* `what` must live until progress_stop. */
-void progress_start(const char *what);
+#include <stddef.h>
+
+/* `what` must live until progress_stop. `detail`, which may be NULL, is asked each time for what to add, "" for nothing: on
+ * a thread of its own. */
+void progress_start(const char *what, void (*detail)(void *user, char *text, size_t capacity), void *user);
 /* Does nothing when nothing was started, so it may be called at every first sign of the result. */
 void progress_stop(void);
 

@@ -12,7 +12,7 @@ int engine_open(struct engine *engine, const struct options *options)
 {
     struct stile_error error;
     *engine = (struct engine){0};
-    progress_start("opening the model");
+    progress_start("opening the model", NULL, NULL);
     int code = stile_model_open(&engine->model, options->arguments[0], &error);
     if (code == STILE_OK && options->draft) code = stile_model_open(&engine->draft, options->draft, &error);
     progress_stop();
@@ -121,6 +121,16 @@ static int rewind_to(struct engine *engine, const int32_t *tokens, size_t n_toke
     return stile_rewind(engine->session, 0, error);
 }
 
+/* How much of what stays in memory has been read. */
+static void say_loaded(void *user, char *text, size_t capacity)
+{
+    struct stile_tiers tiers;
+    text[0] = '\0';
+    if (stile_session_tiers(user, &tiers) && tiers.absent_bytes > 0)
+        snprintf(text, capacity, ", %.1f of %.1f GB of weights are in memory",
+                 (double)(tiers.resident_bytes - tiers.absent_bytes) / 1e9, (double)tiers.resident_bytes / 1e9);
+}
+
 static int reply(struct engine *engine, const struct options *options, const int32_t *tokens, size_t n_tokens,
                  bool stream)
 {
@@ -145,7 +155,7 @@ static int reply(struct engine *engine, const struct options *options, const int
     size_t n_kept;
     int code = rewind_to(engine, tokens, n_tokens, &n_kept, &error);
     if (code == STILE_OK) {
-        progress_start("reading the prompt");
+        progress_start("reading the prompt", say_loaded, engine->session);
         code = stile_generate(engine->session, engine->sampler, tokens + n_kept, n_tokens - n_kept, &generate,
                               &engine->result, &error);
         progress_stop();

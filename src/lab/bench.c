@@ -56,6 +56,19 @@ static bool enough(const struct bench *bench, size_t n, uint64_t begin_ns)
     return true;
 }
 
+/* Adds what happened since `begin` to what the subject counts. */
+static void count_tiers(struct bench_subject *subject, const struct stile_tiers *begin)
+{
+    struct stile_tiers now, sum = subject->tiers;
+    if (!subject->session) return;
+    subject->has_tiers = stile_session_tiers(subject->session, &now);
+    subject->tiers = now;
+    subject->tiers.n_passes = sum.n_passes + now.n_passes - begin->n_passes;
+    subject->tiers.read_bytes = sum.read_bytes + now.read_bytes - begin->read_bytes;
+    subject->tiers.reading_ns = sum.reading_ns + now.reading_ns - begin->reading_ns;
+    subject->tiers.waiting_ns = sum.waiting_ns + now.waiting_ns - begin->waiting_ns;
+}
+
 int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repeat *repeat, size_t *n_samples,
                      struct stile_error *error)
 {
@@ -66,8 +79,11 @@ int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repea
     size_t n = 0;
     host_look(&begin);
     double limit_cpu_begin_s = limit_cpu_s(bench->limit);
-    for (size_t m = 0; m < plan->n_models; m++)
+    for (size_t m = 0; m < plan->n_models; m++) {
         bench->subjects[m].n_limit_samples = 0;
+        bench->subjects[m].has_tiers = false;
+        bench->subjects[m].tiers = (struct stile_tiers){0};
+    }
     while (!failed && (n == 0 || !enough(bench, n, begin_ns))) {
         for (size_t m = 0; m < plan->n_models && !failed; m++) {
             struct bench_subject *subject = &bench->subjects[m];
@@ -75,8 +91,11 @@ int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repea
             progress(bench, test, n + 1);
             double rate = limit_read_rate(bench->limit, test->threads);
             if (rate > 0) subject->limit_samples[subject->n_limit_samples++] = rate;
+            struct stile_tiers tiers = {0};
+            if (subject->session) stile_session_tiers(subject->session, &tiers);
             failed = cancelled(bench, error) ? STILE_ERROR_CANCELLED
                                              : repeat(bench, subject, test, (uint32_t)n + 1, &time_s, error);
+            if (!failed) count_tiers(subject, &tiers);
             if (!failed) subject->samples[n] = test->metric == BENCH_SECONDS ? time_s : (double)test->n_tokens / time_s;
         }
         if (!failed) n++;
@@ -103,6 +122,8 @@ void bench_report(struct bench *bench, struct bench_result *test, size_t n_sampl
         test->n_limit_samples = subject->n_limit_samples;
         test->matmul_macs = subject->matmul_macs;
         test->matmul_limit_s = subject->matmul_limit_s;
+        test->tiers = subject->has_tiers ? &subject->tiers : NULL;
+        test->n_tiers_tokens = test->n_tokens * (uint32_t)n_samples;
         test->profile = subject->profile;
         test->n_profile = subject->n_profile;
         test->profile_ns = subject->profile_ns;

@@ -72,6 +72,8 @@ struct bench_result {
     bool interrupted;      /* fewer repetitions than the plan asked for */
     bool not_cold;         /* the file could not be dropped from the page cache */
     struct host_noise noise;
+    const struct stile_tiers *tiers; /* where the weights were; what it counts, during the repetitions; NULL: mapped */
+    uint32_t n_tiers_tokens;         /* of these repetitions */
     const struct stile_profile_entry *profile; /* NULL: none */
     size_t n_profile;
     uint64_t profile_ns; /* of the run that was profiled */

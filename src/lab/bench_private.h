@@ -17,6 +17,8 @@ struct bench_subject {
     double limit_samples[STATS_SAMPLES_MAX];
     size_t n_limit_samples;
     double matmul_macs, matmul_limit_s;
+    struct stile_tiers tiers; /* counts of the repetitions so far */
+    bool has_tiers;
 };
 
 struct bench {

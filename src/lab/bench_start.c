@@ -39,6 +39,8 @@ static int repeat_start(struct bench *bench, struct bench_subject *subject, stru
                                                   .n_threads = test->threads,
                                                   .kv_format = plan->kv_format,
                                                   .isa = plan->isa,
+                                                  .memory_limit_bytes = plan->memory_limit_bytes,
+                                                  .place = plan->place,
                                                   .cancel = plan->cancel};
     struct stile_model *model = NULL;
     struct stile_session *session = NULL;

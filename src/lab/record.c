@@ -153,6 +153,26 @@ static json_t *ratio_json(const struct bench_result *result)
 
 const char *const bench_kv_names[] = {[STILE_KV_F16] = "f16", [STILE_KV_F32] = "f32", [STILE_KV_Q8_0] = "q8_0"};
 
+static json_t *tiers_json(const struct bench_result *result)
+{
+    const struct stile_tiers *tiers = result->tiers;
+    if (!tiers) return NULL;
+    double n = result->n_tiers_tokens > 0 ? result->n_tiers_tokens : 1, reading_s = (double)tiers->reading_ns / 1e9;
+    json_t *object = json_object();
+    set_count(object, "resident_bytes", tiers->resident_bytes);
+    set_count(object, "streamed_bytes", tiers->streamed_bytes);
+    set_count(object, "cached_bytes", tiers->cached_bytes);
+    set_count(object, "memory_bytes", tiers->memory_bytes);
+    set_count(object, "n_passes", tiers->n_passes);
+    set_count(object, "read_bytes", tiers->read_bytes);
+    set_real(object, "read_bytes_per_token", (double)tiers->read_bytes / n);
+    set_real(object, "read_bytes_per_s", reading_s > 0 ? (double)tiers->read_bytes / reading_s : 0);
+    set_real(object, "reading_s_per_token", reading_s / n);
+    set_real(object, "waiting_s_per_token", (double)tiers->waiting_ns / 1e9 / n);
+    set_text(object, "mechanism", tiers->mechanism);
+    return object;
+}
+
 json_t *record_make(const struct bench_plan *plan, const struct bench_result *result)
 {
     struct stats stats;
@@ -186,6 +206,8 @@ json_t *record_make(const struct bench_plan *plan, const struct bench_result *re
     set_rates(record, plan, result, stats.median);
     set_count(record, "peak_memory_bytes", host_peak_memory());
     set(record, "ratio_to_first", result->first_samples ? ratio_json(result) : NULL);
+    set(record, "tiers", tiers_json(result));
+    set_count(record, "memory_limit_bytes", plan->memory_limit_bytes);
     set(record, "interrupted", json_boolean(result->interrupted));
     set(record, "noise", noise_json(plan, result));
     set(record, "machine", machine_json(plan->host));

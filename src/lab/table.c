@@ -251,6 +251,11 @@ void table_notes(FILE *stream, const json_t *record)
         fprintf(stream, "%s, %s, %s: %.3f [%.3f, %.3f] times the first model\n", model, record_text(record, "format"),
                 record_text(record, "test"), record_number(record, "ratio_to_first.median"),
                 record_number(record, "ratio_to_first.low"), record_number(record, "ratio_to_first.high"));
+    if (record_number(record, "tiers.memory_bytes") > 0)
+        fprintf(stream, "%s, %s: %.2f GB of weights in memory, %.2f GB a pass from the disk at %.2f GB/s (%s)\n", model,
+                record_text(record, "test"), record_number(record, "tiers.resident_bytes") / 1e9,
+                record_number(record, "tiers.read_bytes") / 1e9 / record_number(record, "tiers.n_passes"),
+                record_number(record, "tiers.read_bytes_per_s") / 1e9, record_text(record, "tiers.mechanism"));
     if (*record_text(record, "noise.summary"))
         fprintf(stream, "noise: %s, %s: %s\n", model, record_text(record, "test"),
                 record_text(record, "noise.summary"));

@@ -104,6 +104,13 @@ static int generate(struct stile_session *session, struct stile_sampler *sampler
     }
 }
 
+static uint64_t disk_bytes(const struct stile_session *session)
+{
+    struct stile_tiers tiers;
+    stile_session_tiers(session, &tiers);
+    return tiers.read_bytes;
+}
+
 int stile_generate(struct stile_session *session, struct stile_sampler *sampler, const int32_t *prompt, size_t n_prompt,
                    const struct stile_generate_options *options, struct stile_generation *result,
                    struct stile_error *error)
@@ -111,21 +118,24 @@ int stile_generate(struct stile_session *session, struct stile_sampler *sampler,
     static const struct stile_generate_options none = {0};
     struct pending pending = {.options = options ? options : &none};
     *result = (struct stile_generation){.n_prompt_tokens = (uint32_t)n_prompt};
-    uint64_t begin_ns = clock_ns(), begin_bytes = session->read_bytes;
+    uint64_t begin_ns = clock_ns(), begin_bytes = session->read_bytes, begin_disk = disk_bytes(session);
     int failed = stile_eval(session, prompt, n_prompt, error);
     result->prompt_ns = clock_ns() - begin_ns;
     result->prompt_bytes = session->read_bytes - begin_bytes;
+    result->prompt_disk_bytes = disk_bytes(session) - begin_disk;
     result->finish = STILE_FINISH_CANCELLED;
     if (failed) return failed == STILE_ERROR_CANCELLED ? 0 : failed;
     for (size_t i = 0; i < n_prompt; i++)
         stile_sampler_accept(sampler, prompt[i]);
     begin_ns = clock_ns();
     begin_bytes = session->read_bytes;
+    begin_disk = disk_bytes(session);
     speculation_begin(session->speculation, pending.options, sampler);
     failed = generate(session, sampler, &pending, result, error);
     speculation_end(session->speculation, result);
     result->generate_ns = clock_ns() - begin_ns;
     result->generate_bytes += session->read_bytes - begin_bytes;
+    result->generate_disk_bytes = disk_bytes(session) - begin_disk;
     /* what was held back is text after all, unless a stop string ended it */
     if (!failed && result->finish != STILE_FINISH_STOP) hand_out(&pending, pending.text.n);
     buffer_free(&pending.text);

@@ -172,7 +172,7 @@ static void want(void *user, int32_t layer, const uint32_t *begins)
 
 /* ---- passes ------------------------------------------------------------------------------------ */
 
-/* Nothing is held, nothing failed, the cursor is at the beginning. For the time between passes. */
+/* Nothing is held, nothing failed, the cursor is at the beginning. For the time between passes, under the lock. */
 static void reset(struct tiers *t)
 {
     const struct placement *p = t->placement;
@@ -200,12 +200,13 @@ void tiers_begin_pass(struct tiers *tiers)
 
 int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error)
 {
-    if (!failed) {
-        tiers->n_passes++;
-        return 0;
-    }
+    pthread_mutex_lock(&tiers->lock);
     if (failed == STILE_ERROR_IO && atomic_load(&tiers->failed) && error) *error = tiers->error;
-    reset(tiers);
+    if (failed)
+        reset(tiers);
+    else
+        tiers->n_passes++;
+    pthread_mutex_unlock(&tiers->lock);
     return failed;
 }
 
@@ -221,6 +222,7 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
     struct placement *p = t->placement;
     uint64_t all_bytes = 0, passed_bytes = 0, given_bytes = 0;
     if (p->n_slots == 0) return;
+    pthread_mutex_lock(&t->lock);
     reset(t);
     for (size_t i = 0; i < p->n_pieces; i++)
         if (is_resident_matrix(t, i)) all_bytes += reader_buffer_bytes(p->pieces[i].size_bytes);
@@ -242,6 +244,7 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
         p->resident_bytes -= room;
         given_bytes += room;
     }
+    pthread_mutex_unlock(&t->lock);
 }
 
 /* ---- the tiers --------------------------------------------------------------------------------- */
@@ -330,8 +333,10 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
         tiers_free(t);
         return failed;
     }
+    pthread_mutex_lock(&t->lock);
     reset(t);
-    tiers_begin_pass(t);
+    advance(t);
+    pthread_mutex_unlock(&t->lock);
     *tiers = t;
     return 0;
 }
@@ -361,6 +366,7 @@ const struct cpu_weights *tiers_weights(const struct tiers *tiers)
 void tiers_stats(struct tiers *tiers, struct tiers_stats *stats)
 {
     const struct placement *p = tiers->placement;
+    pthread_mutex_lock(&tiers->lock);
     *stats = (struct tiers_stats){
         .n_passes = tiers->n_passes,
         .waiting_ns = atomic_load(&tiers->waiting_ns) / (uint64_t)tiers->n_threads,
@@ -371,6 +377,7 @@ void tiers_stats(struct tiers *tiers, struct tiers_stats *stats)
     for (size_t i = 0; i < p->n_pieces; i++)
         if (p->pieces[i].tier == TIER_RESIDENT && !is_there(&tiers->states[i]))
             stats->absent_bytes += p->pieces[i].size_bytes;
+    pthread_mutex_unlock(&tiers->lock);
     for (size_t i = 0; i < tiers->n_disks; i++) {
         struct reader_stats disk;
         reader_stats(tiers->disks[i].reader, &disk);

@@ -45,6 +45,7 @@ struct tiers_stats {
     uint64_t memory_bytes;           /* resident pieces and the ring */
     bool direct;                     /* the first disk is read past the page cache now */
 };
+/* From any thread, during a pass too. */
 void tiers_stats(struct tiers *tiers, struct tiers_stats *stats);
 
 #endif
