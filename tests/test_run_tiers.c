@@ -332,12 +332,12 @@ static void memory_is_taken_away(void **state)
     assert_int_equal(before.tier_bytes[TIER_RESIDENT] + before.tier_bytes[TIER_STREAMED],
                      after.tier_bytes[TIER_RESIDENT] + after.tier_bytes[TIER_STREAMED]);
     /* almost nothing is free any more, then there is enough */
-    budget_keep(engine.tiers, &(struct machine_memory){1u << 30, 1 << 20});
+    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 1 << 20});
     must(pass(&engine, 1, &error), &error);
     assert_memory_equal(engine.logits, mapped.logits, n_bytes);
     tiers_stats(engine.tiers, &before);
     assert_true(before.memory_bytes < after.memory_bytes);
-    budget_keep(engine.tiers, &(struct machine_memory){1u << 30, 1u << 29});
+    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 1u << 29});
     tiers_stats(engine.tiers, &after);
     assert_int_equal(before.memory_bytes, after.memory_bytes);
     tiers_shrink(engine.tiers, 1 << 30); /* more than there is */
