@@ -16,7 +16,9 @@ static const struct {
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 static const double prior_right = 0.7;
 
-enum { BATCH_TOLD = 8 }; /* tokens that must be read at once to tell what one of many takes */
+/* Tokens that must be read at once to tell what one of many takes; those read to tell how long reading takes. */
+enum { BATCH_TOLD = 8, N_TRIED = 20 };
+static const double more_likely = 0.25; /* of a step: what each takes before that */
 
 struct draft {
     struct guesser guesser; /* first: the one is the other */
@@ -28,7 +30,6 @@ struct draft {
     size_t n_same; /* tokens of the session that are known to be the target's */
     struct odds odds[N_KINDS], odds_all;
     double step_ns, more_ns; /* evaluating one token; each further one of a batch. 0: not known */
-    size_t n_kinds;
     uint8_t made_kinds[GUESSES_MAX];
     uint64_t time_ns;
 };
@@ -54,22 +55,6 @@ static void find_same(struct draft *d, const struct question *question)
         d->n_same++;
 }
 
-static void offer(struct guesser *guesser, const struct question *question, struct offer *offer)
-{
-    struct draft *d = (struct draft *)guesser;
-    size_t n_ctx = stile_context_size(d->session);
-    *offer = (struct offer){0};
-    if (question->n_tokens > n_ctx) return;
-    find_same(d, question);
-    size_t room = n_ctx - question->n_tokens + 1;
-    offer->n_max = question->n_max < room ? question->n_max : room;
-    offer->chance = odds_chance(&d->odds_all);
-    /* before it is known: as long as reading its weights takes, against the target's */
-    double share = (double)d->session->model->info.size_bytes / (double)d->target->model->info.size_bytes;
-    offer->step_ns = d->step_ns > 0 ? d->step_ns : share * question->times->time_ns[0];
-    offer->catch_up_ns = d->more_ns * (double)(question->n_tokens - d->n_same - 1);
-}
-
 /* Reads n tokens of the target's, and learns how long that takes. */
 static int read_tokens(struct draft *d, const int32_t *tokens, size_t n, struct stile_error *error)
 {
@@ -82,13 +67,59 @@ static int read_tokens(struct draft *d, const int32_t *tokens, size_t n, struct 
             ids[i] = in_draft(d, tokens[done + i]);
         uint64_t begin_ns = clock_ns();
         failed = session_read(d->session, ids, n_ids, error);
-        double time_ns = (double)(clock_ns() - begin_ns);
+        uint64_t time_ns = clock_ns() - begin_ns;
+        d->time_ns += time_ns;
         if (failed) break;
-        if (n_ids == 1) time_learn(&d->step_ns, time_ns);
-        if (n_ids >= BATCH_TOLD && time_ns > d->step_ns)
-            time_learn(&d->more_ns, (time_ns - d->step_ns) / (double)(n_ids - 1));
+        if (n_ids == 1) time_learn(&d->step_ns, (double)time_ns);
+        if (n_ids >= BATCH_TOLD && (double)time_ns > d->step_ns)
+            time_learn(&d->more_ns, ((double)time_ns - d->step_ns) / (double)(n_ids - 1));
     }
     return failed;
+}
+
+/* Reads some tokens to see how long that takes. What fails here fails again where it is told. */
+static void try_out(struct draft *d, const int32_t *tokens)
+{
+    static const size_t parts[] = {1, 1, 1, 1, N_TRIED - 4};
+    if (stile_rewind(d->session, 0, NULL) != 0) return;
+    d->n_same = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (read_tokens(d, tokens + d->n_same, parts[i], NULL) != 0) return;
+        d->n_same += parts[i];
+        if (i == 0) d->step_ns = 0; /* it may have had to load the weights */
+    }
+}
+
+/* Before it is known: at most as long as reading its weights takes, against the target's. */
+static double step_ns(const struct draft *d, const struct question *question)
+{
+    double share = (double)d->session->model->info.size_bytes / (double)d->target->model->info.size_bytes;
+    return d->step_ns > 0 ? d->step_ns : share * question->times->time_ns[0];
+}
+
+static size_t most_guesses(const struct draft *d, const struct question *question)
+{
+    size_t room = stile_context_size(d->session) - question->n_tokens + 1; /* the last guess is not read */
+    return question->n_max < room ? question->n_max : room;
+}
+
+static void offer(struct guesser *guesser, const struct question *question, struct offer *offer)
+{
+    struct draft *d = (struct draft *)guesser;
+    double gain;
+    *offer = (struct offer){0};
+    if (question->n_tokens > stile_context_size(d->session)) return;
+    find_same(d, question);
+    size_t n_behind = question->n_tokens - d->n_same - 1;
+    offer->n_max = most_guesses(d, question);
+    offer->chance = odds_chance(&d->odds_all);
+    offer->step_ns = step_ns(d, question);
+    if (d->step_ns == 0 && offer_worth(offer, question->times, &gain) > 0 && n_behind > N_TRIED) {
+        try_out(d, question->tokens);
+        offer->step_ns = d->step_ns;
+        n_behind = question->n_tokens - d->n_same - 1;
+    }
+    offer->catch_up_ns = (d->more_ns > 0 ? d->more_ns : more_likely * offer->step_ns) * (double)n_behind;
 }
 
 static int follow(struct draft *d, const struct question *question, struct stile_error *error)
@@ -129,13 +160,15 @@ static int guess(struct guesser *guesser, const struct question *question, size_
 {
     struct draft *d = (struct draft *)guesser;
     double chances[GUESSES_MAX], gain;
-    struct offer so_far;
-    uint64_t begin_ns = clock_ns();
     if (!sampler_copy(d->sampler, question->sampler)) return error_memory(error, 0, "the draft model's sampler");
     int failed = follow(d, question, error);
-    offer(guesser, question, &so_far);
-    so_far.n_max = n_max;
-    so_far.chances = chances;
+    /* not n_max, which followed from the average: where it is surer than that, it goes on */
+    struct offer so_far = {
+        .n_max = question->trial ? n_max : most_guesses(d, question),
+        .chances = chances,
+        .chance = odds_chance(&d->odds_all),
+        .step_ns = step_ns(d, question),
+    };
     while (!failed) {
         size_t kind;
         int32_t token = draw(d, &kind);
@@ -150,7 +183,6 @@ static int guess(struct guesser *guesser, const struct question *question, size_
     *n = question->trial ? so_far.n_made : offer_worth(&so_far, question->times, &gain);
     /* not worth it after all: that it will be so again is worth knowing */
     if (*n == 0 && so_far.n_made > 0) odds_learn(&d->odds_all, 1, chances[0]);
-    d->time_ns += clock_ns() - begin_ns;
     return failed;
 }
 

@@ -3,7 +3,7 @@
 static const double prior_weight = 3, odds_memory = 30; /* in guesses */
 static const double share_shorter = 0.7, share_longer = 0.25;
 /* What a further guess adds, in plain passes, where no pass with as many was measured: at first, and at least. */
-static const double slope_unknown = 0.15, slope_least = 0.003, slope_growth = 1.5;
+static const double slope_unknown = 0.15, slope_least = 0.003;
 static const double forget =
     0.005; /* per plain pass: so a number of guesses that seemed slow is tried again some day */
 /* A pass may have been disturbed: at once it is believed to take this much longer than was thought. */
@@ -39,7 +39,7 @@ static void fill(struct pass_times *times)
         known--;
     if (known > 0) {
         double measured = (times->measured_ns[known] - plain_ns) / (double)known;
-        if (slope_growth * measured < slope || known >= SLOPE_TOLD) slope = slope_growth * measured;
+        if (measured < slope || known >= SLOPE_TOLD) slope = measured;
         if (slope < slope_least * plain_ns) slope = slope_least * plain_ns;
     }
     for (size_t n = known; n <= GUESSES_MAX; n++)

@@ -38,7 +38,7 @@ struct offer {
     const double *chances; /* (n_made) that it is right when those before are */
     double chance;         /* the same for each further one */
     double step_ns;        /* to make a further one */
-    double catch_up_ns;    /* before the first; it is spent once, not for this pass alone */
+    double catch_up_ns;    /* before the first, once: what it brings later pays it back */
 };
 /* With how many guesses a pass gives the most tokens in its time; 0 when none are worth it. *gain: how many times those of
  * a plain pass. */
@@ -58,13 +58,14 @@ struct question {
 struct guesser {
     const struct guesser_type *type;
     double allowance_ns; /* for trials */
+    double missed_ns;    /* what it would have saved since it was asked last, had it caught up */
     struct stile_guesses counts;
 };
 
 struct guesser_type {
     void (*restart)(struct guesser *guesser); /* the context may be another one */
     void (*offer)(struct guesser *guesser, const struct question *question, struct offer *offer);
-    /* Writes at most n_max guesses, those that are worth it; *n of them. */
+    /* Writes guesses that are worth it, about n_max, never more than the question has room for; *n of them. */
     int (*guess)(struct guesser *guesser, const struct question *question, size_t n_max, int32_t *tokens, size_t *n,
                  struct stile_error *error);
     /* Of the last guesses n were evaluated, and so many were right. */

@@ -145,6 +145,9 @@ static struct guesser *choose(struct speculation *s, struct question *question, 
         if (offer.n_max == 0) continue;
         size_t n_worth = offer_worth(&offer, &s->times, &gain);
         if (n_worth > 0 && gain > best_gain) {
+            /* Catching up is like buying what can be rented too: when renting has cost as much, it is time. */
+            if (guesser->missed_ns < offer.catch_up_ns) guesser->missed_ns += plain_ns * (1 - best_gain / gain);
+            if (guesser->missed_ns < offer.catch_up_ns) continue;
             best = guesser;
             best_gain = gain;
             *n = n_worth;
@@ -154,6 +157,7 @@ static struct guesser *choose(struct speculation *s, struct question *question, 
         }
     }
     if (best && best_gain < clear_gain && s->n_since_plain >= PLAIN_PASS_EVERY) return NULL;
+    if (best) best->missed_ns = 0;
     if (best || !trial) return best;
     question->trial = true;
     trial->allowance_ns = 0;
