@@ -101,6 +101,10 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
                          const struct stile_session_options *options, struct stile_error *error)
 {
     struct cpu_options cpu;
+    if (model->header_only)
+        return error_set(error, STILE_ERROR_ARGUMENT,
+                         "%s: only the header of this model was opened: it cannot compute (open the whole file)",
+                         model->path);
     struct stile_session *s = calloc(1, sizeof *s);
     if (!s) return error_memory(error, sizeof *s, "a session");
     s->model = model;
