@@ -2,10 +2,10 @@
 #ifndef STILE_CLI_HEADER_H
 #define STILE_CLI_HEADER_H
 
-#include "cli/options.h"
+#include "stile.h"
 
-/* With --format for shapes; says on a terminal what takes long, and ends at Ctrl-C. Returns an exit code, after one line
+/* `format` is for shapes. Says on a terminal what takes long, and ends at Ctrl-C. Returns an exit code, after one line
  * on stderr when it is not EXIT_OK. */
-int header_open(struct stile_model **model, const char *name, const struct options *options);
+int header_open(struct stile_model **model, const char *name, const char *format);
 
 #endif

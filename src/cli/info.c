@@ -204,9 +204,9 @@ int command_info(const struct options *options)
     struct report report = {0};
     struct stile_model *model, *draft = NULL;
     struct stile_error error;
-    int status = header_open(&model, options->arguments[0], options);
+    int status = header_open(&model, options->arguments[0], options->format);
     if (status != EXIT_OK) return status;
-    if (options->draft && (status = header_open(&draft, options->draft, options)) != EXIT_OK) {
+    if (options->draft && (status = header_open(&draft, options->draft, options->format)) != EXIT_OK) {
         stile_model_close(model);
         return status;
     }

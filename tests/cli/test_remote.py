@@ -51,6 +51,11 @@ class Remote(CliTest):
         for way in ["/moved/large.gguf", "/moved/large.gguf?download=true", "/plain/large.gguf#top"]:
             self.assertEqual(self.info(self.web.home + way)["n_layers"], 80)
         self.assertLess(self.web.sent, 100 << 20)
+        self.web.sent = 0
+        machine = ("--machine", "rtx5090+ddr5-6000x2+nvme4")
+        plan = json.loads(self.stile("plan", url, *machine, "--json", env=self.env())[0])
+        self.assertLess(self.web.sent, header + (2 << 20))
+        self.assertIn("fits", plan[0] if isinstance(plan, list) else plan)
 
     def test_sets(self):
         for i in range(3):
