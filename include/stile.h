@@ -110,19 +110,15 @@ int stile_shape_write(const char *shape, const char *format, const char *path,
 /* The known shapes, i = 0, 1, ...; NULL past the last. */
 const char *stile_shape_name(size_t i);
 
-/* Zero in any field means "the default". */
-struct stile_header_options {
-    const char *format;         /* of a shape: "q4_k_m", "bf16", ...; default "q4_k_m" */
-    const volatile int *cancel; /* looked at about once a second: when it becomes non-zero, reading ends (CANCELLED) */
-};
 /* Opens only the header of a model: everything there is to know of it beforehand (info, tensors, vocabulary, memory,
- * costs), without its weights; a session on it is an error. `name` is what stile_model_open takes, or one of
- *   a shape             "llama-3.1-70b": described, not made
- *   a URL               "https://host/model.gguf" (http too): a few megabytes are read
- *   a name at the hub   "org/repo", "org/repo:Q4_K_M", "org/repo:file.gguf"
- * The hub is https://huggingface.co, or what the environment variable HF_ENDPOINT says; HF_TOKEN is sent to it, by https,
- * and to nobody else. SSL_CERT_FILE names certificates to trust instead of the system's, http_proxy and https_proxy a
- * proxy. `options` may be NULL. */
+ * costs), in milliseconds and without its weights; a session on it is an error. `name` is what stile_model_open takes, or
+ * one of:
+ *   a shape          "llama-3.1-70b", in options->format
+ */
+struct stile_header_options {
+    const char *format; /* of a shape: "q4_k_m", "bf16", ...; NULL: "q4_k_m" */
+};
+/* `options` may be NULL. */
 int stile_model_open_header(struct stile_model **model, const char *name, const struct stile_header_options *options,
                             struct stile_error *error);
 
@@ -249,10 +245,22 @@ struct stile_tiers {
     uint64_t read_bytes;   /* from the disk, while */
     uint64_t reading_ns;   /* reads were under way */
     uint64_t waiting_ns;   /* computing waited for them */
+    uint64_t wanted_bytes; /* of cached experts, by passes */
+    uint64_t hit_bytes;    /* of these, that were in memory */
     const char *mechanism; /* how they are read: "direct", or "cached": through the page cache */
 };
 /* false: all weights are mapped from the file, there is nothing to tell. From any thread, also while evaluating. */
 bool stile_session_tiers(const struct stile_session *session, struct stile_tiers *tiers);
+
+/* How a layer's experts were used, where they do not all fit into memory. The counts are of this session, the numbers of
+ * experts are of all sessions with this model. */
+struct stile_expert_layer {
+    uint64_t n_uses;                  /* choices of tokens */
+    uint64_t wanted_bytes, hit_bytes; /* of experts' weights: wanted by passes; of these, that were in memory */
+    uint32_t n_half, n_80, n_95;      /* experts that 50, 80, 95% of the choices fall on; 0: nothing is known yet */
+};
+/* Writes up to `capacity` layers; returns how many there are, 0 where no experts are cached. */
+size_t stile_session_experts(const struct stile_session *session, struct stile_expert_layer *layers, size_t capacity);
 
 /* Appends tokens to the context. On CONTEXT (they do not fit) or ARGUMENT nothing has happened; on CANCELLED or IO
  * the whole batches evaluated before stay in the context (see stile_context_tokens). */

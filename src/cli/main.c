@@ -17,14 +17,11 @@ const struct command command_table[] = {
      "Without a prompt it reads one from a pipe, or chats at a terminal. MODEL is the path of a GGUF file (any file of "
      "a sharded set), or a short name: 'smollm2' is what tools/fetch-model gets.",
      1, 1, command_run},
-    {"info", FOR_INFO, "MODEL|SHAPE|URL|HUB-NAME [--tensors] [--ctx N] [--format NAME] [--json]",
+    {"info", FOR_INFO, "MODEL|SHAPE [--tensors] [--ctx N] [--format NAME] [--json]",
      "say what a model is and what memory it needs",
      "Prints architecture, parameters, context, tokenizer, the share of each number format, and the memory that a "
      "session needs. Reads the metadata only. SHAPE is a published model by name, such as llama-3.1-70b, in the format "
-     "that --format names: 'stile bench --shapes' lists them, and nothing is needed to describe them. Of a URL, or of "
-     "a "
-     "name at the model hub ('org/repo:Q4_K_M', or with a file's name behind the colon), a few megabytes are read. The "
-     "hub is https://huggingface.co, or what HF_ENDPOINT says; HF_TOKEN is sent to it, by https, and to nobody else.",
+     "that --format names: 'stile bench --shapes' lists them, and nothing is needed to describe them.",
      1, 1, command_info},
     {"tokenize", FOR_TOKENIZE, "MODEL [TEXT | -f FILE] [--ids]", "show the tokens of a text",
      "Prints each token's id and the text it stands for, as 'stile run --raw' would give them to the model: with the "

@@ -59,6 +59,8 @@ const struct option option_table[] = {
     {"place", 0, OPTION_TEXT, "PATTERN=TIER,...", 0, 0, "",
      "where tensors go whose names match: resident (in memory), streamed (read each time), cached (experts)",
      FOR_RUN | FOR_BENCH | FOR_PLAN, AT(place)},
+    {"expert-profile", 0, OPTION_FLAG, NULL, 0, 0, "",
+     "show how the experts of a mixture larger than memory were used, layer by layer", FOR_RUN, AT(expert_profile)},
     {"logits-hash", 0, OPTION_FLAG, NULL, 0, 0, "", "print a hash of all logits: equal hashes, equal arithmetic",
      FOR_RUN, AT(logits_hash)},
     {"json", 0, OPTION_FLAG, NULL, 0, 0, "", "print one JSON object", FOR_RUN | FOR_INFO | FOR_PROBE | FOR_PLAN,

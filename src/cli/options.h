@@ -32,7 +32,7 @@ struct options {
     double temperature, top_p, min_p, repeat_penalty;
     const char *kv, *isa, *place;
     int64_t memory_limit;
-    bool raw, no_lookup, json, logits_hash, tensors, ids, man;
+    bool raw, no_lookup, expert_profile, json, logits_hash, tensors, ids, man;
     const char *completion;
     /* bench */
     struct option_list prompts, generates, depths, batches, threads;

@@ -39,4 +39,8 @@ void stats_line(const struct engine *engine);
 /* The last reply as one JSON object, with everything stats_line tells. */
 json_t *stats_json(const struct engine *engine, const struct options *options);
 
+/* How the experts were used, on stderr and as JSON: an array of layers, empty where experts are not cached. */
+void experts_show(const struct engine *engine);
+json_t *experts_json(const struct engine *engine);
+
 #endif

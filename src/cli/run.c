@@ -52,6 +52,7 @@ static int answer(struct engine *engine, const struct options *options, const st
         json_show(stats_json(engine, options));
     } else {
         stats_line(engine);
+        if (options->expert_profile) experts_show(engine);
         if (options->logits_hash)
             fprintf(stderr, "logits hash %016llx\n", (unsigned long long)stile_logits_hash(engine->session));
     }

@@ -90,6 +90,8 @@ static void tiers_text(const struct engine *engine)
     fprintf(stderr, " | %.1f GB of weights in memory, %.2f GB a pass from the disk at %.2f GB/s",
             (double)(tiers.resident_bytes - tiers.absent_bytes) / 1e9, per_pass(&engine->result) / 1e9,
             per_second(tiers.read_bytes, tiers.reading_ns) / 1e9);
+    if (tiers.wanted_bytes > 0)
+        fprintf(stderr, ", experts found in memory %.0f%%", 100 * (double)tiers.hit_bytes / (double)tiers.wanted_bytes);
 }
 
 static json_t *tiers_json(const struct engine *engine)
@@ -97,13 +99,14 @@ static json_t *tiers_json(const struct engine *engine)
     struct stile_tiers tiers;
     const struct stile_generation *result = &engine->result;
     if (!stile_session_tiers(engine->session, &tiers)) return json_null();
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s}", "resident_bytes",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, s:I, s:I}", "resident_bytes",
                      (json_int_t)tiers.resident_bytes, "absent_bytes", (json_int_t)tiers.absent_bytes, "streamed_bytes",
                      (json_int_t)tiers.streamed_bytes, "cached_bytes", (json_int_t)tiers.cached_bytes, "memory_bytes",
                      (json_int_t)tiers.memory_bytes, "prompt_disk_bytes", (json_int_t)result->prompt_disk_bytes,
                      "reply_disk_bytes", (json_int_t)result->generate_disk_bytes, "disk_bytes_per_pass",
                      per_pass(result), "disk_bytes_per_s", per_second(tiers.read_bytes, tiers.reading_ns), "waiting_ms",
-                     (double)tiers.waiting_ns / 1e6, "mechanism", tiers.mechanism);
+                     (double)tiers.waiting_ns / 1e6, "mechanism", tiers.mechanism, "wanted_bytes",
+                     (json_int_t)tiers.wanted_bytes, "hit_bytes", (json_int_t)tiers.hit_bytes);
 }
 
 void stats_line(const struct engine *engine)
@@ -196,6 +199,7 @@ json_t *stats_json(const struct engine *engine, const struct options *options)
     json_object_set_new(object, "memory", memory_json(&engine->memory));
     json_object_set_new(object, "peak_memory_bytes", json_integer((json_int_t)stats.peak_bytes));
     json_object_set_new(object, "tiers", tiers_json(engine));
+    if (options->expert_profile) json_object_set_new(object, "experts", experts_json(engine));
     if (options->logits_hash)
         json_object_set_new(object, "logits_hash",
                             json_sprintf("%016llx", (unsigned long long)stile_logits_hash(engine->session)));

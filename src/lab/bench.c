@@ -67,6 +67,8 @@ static void count_tiers(struct bench_subject *subject, const struct stile_tiers 
     subject->tiers.read_bytes = sum.read_bytes + now.read_bytes - begin->read_bytes;
     subject->tiers.reading_ns = sum.reading_ns + now.reading_ns - begin->reading_ns;
     subject->tiers.waiting_ns = sum.waiting_ns + now.waiting_ns - begin->waiting_ns;
+    subject->tiers.wanted_bytes = sum.wanted_bytes + now.wanted_bytes - begin->wanted_bytes;
+    subject->tiers.hit_bytes = sum.hit_bytes + now.hit_bytes - begin->hit_bytes;
 }
 
 int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repeat *repeat, size_t *n_samples,

@@ -169,6 +169,8 @@ static json_t *tiers_json(const struct bench_result *result)
     set_real(object, "read_bytes_per_s", reading_s > 0 ? (double)tiers->read_bytes / reading_s : 0);
     set_real(object, "reading_s_per_token", reading_s / n);
     set_real(object, "waiting_s_per_token", (double)tiers->waiting_ns / 1e9 / n);
+    if (tiers->wanted_bytes > 0)
+        set_real(object, "expert_hit_rate", (double)tiers->hit_bytes / (double)tiers->wanted_bytes);
     set_text(object, "mechanism", tiers->mechanism);
     return object;
 }

@@ -256,6 +256,9 @@ void table_notes(FILE *stream, const json_t *record)
                 record_text(record, "test"), record_number(record, "tiers.resident_bytes") / 1e9,
                 record_number(record, "tiers.read_bytes") / 1e9 / record_number(record, "tiers.n_passes"),
                 record_number(record, "tiers.read_bytes_per_s") / 1e9, record_text(record, "tiers.mechanism"));
+    if (record_number(record, "tiers.expert_hit_rate") > 0)
+        fprintf(stream, "%s, %s: %.1f %% of the experts' bytes were found in memory\n", model,
+                record_text(record, "test"), 100 * record_number(record, "tiers.expert_hit_rate"));
     if (*record_text(record, "noise.summary"))
         fprintf(stream, "noise: %s, %s: %s\n", model, record_text(record, "test"),
                 record_text(record, "noise.summary"));

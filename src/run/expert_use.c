@@ -41,9 +41,11 @@ void expert_use_free(struct expert_use *use)
 static void fade(struct expert_use *use, double n_tokens)
 {
     use->weight *= exp2(n_tokens / EXPERT_HALF_LIFE);
+    use->lived += n_tokens * use->weight;
     if (use->weight < 1e12) return;
     for (size_t i = 0; i < (size_t)use->n_layers * use->n_experts; i++)
         use->recent[i] = (float)(use->recent[i] / use->weight);
+    use->lived /= use->weight;
     use->weight = 1;
 }
 

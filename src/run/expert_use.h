@@ -22,9 +22,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define EXPERT_HALF_LIFE 64.0 /* tokens */
-#define EXPERT_LIFE \
-    (EXPERT_HALF_LIFE * 1.4427) /* tokens that count in all: uses are worth this at one for each token */
+#define EXPERT_HALF_LIFE 64.0                        /* tokens */
+#define EXPERT_LIFE      (EXPERT_HALF_LIFE * 1.4427) /* tokens: what one use by each is worth */
 
 struct expert_use {
     uint32_t n_layers, n_experts, n_used; /* n_used: by a token */
@@ -36,6 +35,7 @@ struct expert_use {
     float *recent;    /* (n_layers, n_experts) uses, each multiplied by the weight it had then */
     uint32_t *latest; /* (n_layers, n_experts) the pass that used it last */
     double weight;    /* of a use now */
+    double lived;     /* what an expert would have in `recent` that all tokens used */
     uint32_t pass;
     int32_t layer; /* the last that was counted, of this pass */
 };
@@ -59,7 +59,7 @@ static inline float expert_use_worth(const struct expert_use *use, size_t i /* l
 {
     /* a layer that this pass has not come to was used by the pass before */
     bool fresh = use->latest[i] > 0 && use->latest[i] + 1 >= use->pass;
-    float average = (float)(use->weight * EXPERT_LIFE * use->n_used / use->n_experts);
+    float average = (float)(use->lived * use->n_used / use->n_experts);
     return use->recent[i] + (fresh ? average : 0);
 }
 

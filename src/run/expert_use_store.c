@@ -67,9 +67,9 @@ bool expert_use_load(struct expert_use *use, const char *path)
         read_uses(use, rows, use->total);
         double kept = n_tokens > STORE_TOKENS ? STORE_TOKENS / n_tokens : 1;
         use->n_tokens = n_tokens * kept;
+        use->lived = EXPERT_LIFE; /* as if it had always been used like that */
         for (size_t i = 0; i < (size_t)use->n_layers * use->n_experts; i++) {
             use->total[i] *= kept;
-            /* as if it had always been used like that */
             use->recent[i] = (float)(use->total[i] / use->n_tokens * EXPERT_LIFE);
         }
     }

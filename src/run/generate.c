@@ -119,6 +119,7 @@ int stile_generate(struct stile_session *session, struct stile_sampler *sampler,
     struct pending pending = {.options = options ? options : &none};
     *result = (struct stile_generation){.n_prompt_tokens = (uint32_t)n_prompt};
     uint64_t begin_ns = clock_ns(), begin_bytes = session->read_bytes, begin_disk = disk_bytes(session);
+    session->has_generated = true;
     int failed = stile_eval(session, prompt, n_prompt, error);
     result->prompt_ns = clock_ns() - begin_ns;
     result->prompt_bytes = session->read_bytes - begin_bytes;

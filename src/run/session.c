@@ -81,16 +81,18 @@ static const char proc_folder[] = "/proc", cgroup_folder[] = "/sys/fs/cgroup";
 static int place_weights(struct stile_session *s, struct stile_error *error)
 {
     const struct gguf *gguf = s->model->model->gguf;
-    const struct tiers_options options = {.n_threads = (int)s->options.n_threads, .reader = {.way = READER_FASTEST}};
+    struct tiers_options options = {.n_threads = (int)s->options.n_threads, .reader = {.way = READER_FASTEST}};
     struct machine_memory memory;
     struct placement *placement;
     machine_memory_read(&memory, proc_folder, cgroup_folder);
     int failed = budget_place(&placement, s->model, &s->options, &memory, error);
     if (failed) return failed;
-    if (placement && placement->tier_bytes[TIER_CACHED] > 0) { /* there is no cache of experts: they stay mapped */
+    if (placement && placement->tier_bytes[TIER_CACHED] > 0) failed = session_use_create(&s->use, s->model, error);
+    if (failed) {
         placement_free(placement);
-        return 0;
+        return failed;
     }
+    options.use = s->use;
     if (placement) return tiers_create(&s->tiers, s->model->program, placement, &options, error);
     if (gguf->maps && s->model->info.size_bytes <= memory.available_bytes)
         s->ahead = ahead_start(gguf->maps, gguf->n_shards);
@@ -138,10 +140,12 @@ int stile_session_create(struct stile_session **session, struct stile_model *mod
 void stile_session_free(struct stile_session *session)
 {
     if (!session) return;
+    if (session->has_generated) session_use_store(session);
     ahead_stop(session->ahead);
     speculation_free(session->speculation);
     cpu_free(session->cpu);
     tiers_free(session->tiers);
+    expert_use_free(session->use);
     kv_free(&session->kv);
     free(session->tokens);
     free(session->logits);
@@ -186,6 +190,10 @@ bool stile_session_tiers(const struct stile_session *session, struct stile_tiers
         .waiting_ns = stats.waiting_ns,
         .mechanism = stats.direct ? "direct" : "cached",
     };
+    for (uint32_t i = 0; session->use && i < session->use->n_layers; i++) {
+        tiers->wanted_bytes += session->use->layers[i].wanted_bytes;
+        tiers->hit_bytes += session->use->layers[i].hit_bytes;
+    }
     return true;
 }
 

@@ -17,6 +17,8 @@ struct stile_session {
     struct stile_session_options options; /* with defaults filled in */
     struct ahead *ahead;                  /* NULL: the weights are in memory, or do not fit */
     struct tiers *tiers;                  /* NULL: they fit, and are mapped */
+    struct expert_use *use;               /* with tiers for experts */
+    bool has_generated;                   /* text, whose use of experts is typical; measurements are not */
     uint64_t looked_ns;                   /* when memory was last looked at, with tiers */
     struct cpu *cpu;
     struct kv kv;
@@ -39,6 +41,11 @@ int session_read(struct stile_session *session, const int32_t *tokens, size_t n_
 
 /* Of the KV cache. */
 enum format session_kv_format(enum stile_kv_format kv_format);
+
+/* Statistics of the model's experts, with what earlier sessions have found. */
+int session_use_create(struct expert_use **use, const struct stile_model *model, struct stile_error *error);
+/* Keeps them for later sessions. Failing to is no failure of the session. */
+void session_use_store(const struct stile_session *session);
 
 /* Evaluates a token and guesses of those after it, (n_tokens) together; n_tokens at most n_batch. Appends only the
  * token; `rows` gets the logits of all, (n_tokens, n_vocab). */

@@ -1,6 +1,7 @@
 #include "run/tiers.h"
 
 #include "base/clock.h"
+#include "run/expert_cache.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -24,11 +25,6 @@ struct disk {
     dev_t device;
 };
 
-struct shard {
-    size_t disk;
-    int file; /* of its reader */
-};
-
 struct tiers {
     const struct program *program;
     struct placement *placement;
@@ -36,9 +32,10 @@ struct tiers {
     int n_threads;
     struct disk *disks; /* (n_disks) */
     size_t n_disks;
-    struct shard *shards;       /* (n_shards) */
-    struct piece_state *states; /* (n_pieces) */
-    char *memory;               /* resident pieces in order, each in pages of its own; then the ring */
+    struct shard_source *shards;  /* (n_shards) */
+    struct expert_cache *experts; /* NULL: none are CACHED */
+    struct piece_state *states;   /* (n_pieces) */
+    char *memory;                 /* resident pieces in order, each in pages of its own; then the ring */
     size_t memory_bytes;
     size_t *places; /* (n_pieces) of resident pieces, in memory */
     size_t ring;    /* of the first slot, in memory */
@@ -60,13 +57,13 @@ struct tiers {
 static void start_read(struct tiers *t, size_t i, void *to)
 {
     const struct piece *piece = &t->placement->pieces[i];
-    const struct shard *shard = &t->shards[piece->shard];
+    const struct shard_source *shard = &t->shards[piece->shard];
     struct piece_state *state = &t->states[i];
     state->read.file = shard->file;
     state->read.offset = piece->offset_bytes;
     state->read.size_bytes = piece->size_bytes;
     state->read.buffer = to;
-    reader_start(t->disks[shard->disk].reader, &state->read);
+    reader_start(shard->reader, &state->read);
     atomic_store_explicit(&state->phase, STARTED, memory_order_release);
 }
 
@@ -114,6 +111,7 @@ static void fail(struct tiers *t, const struct stile_error *error)
     }
     pthread_cond_broadcast(&t->changed);
     pthread_mutex_unlock(&t->lock);
+    if (t->experts) expert_cache_break(t->experts, error);
 }
 
 static bool is_there(const struct piece_state *state)
@@ -133,8 +131,7 @@ static bool wait_for(struct tiers *t, size_t i)
     bool failed = atomic_load(&t->failed);
     pthread_mutex_unlock(&t->lock);
     if (failed) return false;
-    size_t disk = t->shards[t->placement->pieces[i].shard].disk;
-    if (reader_wait(t->disks[disk].reader, &state->read, &error) == 0) return true;
+    if (reader_wait(t->shards[t->placement->pieces[i].shard].reader, &state->read, &error) == 0) return true;
     fail(t, &error);
     return false;
 }
@@ -143,18 +140,28 @@ static const void *acquire(void *user, size_t i, bool wait)
 {
     struct tiers *t = user;
     struct piece_state *state = &t->states[i];
-    if (is_there(state)) return reader_data(&state->read);
+    bool cached = t->placement->pieces[i].tier == TIER_CACHED;
+    const void *rows = NULL;
+    if (cached && (rows = expert_cache_acquire(t->experts, i, false))) return rows;
+    if (!cached && is_there(state)) return reader_data(&state->read);
     if (!wait || atomic_load(&t->failed)) return NULL;
     uint64_t begin_ns = clock_ns();
-    bool came = wait_for(t, i);
+    if (cached)
+        rows = expert_cache_acquire(t->experts, i, true);
+    else if (wait_for(t, i))
+        rows = reader_data(&state->read);
     atomic_fetch_add_explicit(&t->waiting_ns, clock_ns() - begin_ns, memory_order_relaxed);
-    return came ? reader_data(&state->read) : NULL;
+    return rows;
 }
 
 static void release(void *user, size_t i)
 {
     struct tiers *t = user;
     struct piece_state *state = &t->states[i];
+    if (t->placement->pieces[i].tier == TIER_CACHED) {
+        expert_cache_release(t->experts, i);
+        return;
+    }
     if (atomic_fetch_sub_explicit(&state->n_left, 1, memory_order_acq_rel) > 1) return;
     pthread_mutex_lock(&t->lock);
     atomic_store_explicit(&state->n_left, t->n_threads, memory_order_relaxed);
@@ -164,10 +171,10 @@ static void release(void *user, size_t i)
     pthread_mutex_unlock(&t->lock);
 }
 
-/* Experts are not asked for: such a placement is not carried out (tiers_create). */
 static void want(void *user, int32_t layer, const uint32_t *begins)
 {
-    (void)user, (void)layer, (void)begins;
+    struct tiers *t = user;
+    if (t->experts) expert_cache_want(t->experts, layer, begins);
 }
 
 /* ---- passes ------------------------------------------------------------------------------------ */
@@ -179,7 +186,7 @@ static void reset(struct tiers *t)
     for (size_t i = 0; i < p->n_pieces; i++) {
         struct piece_state *state = &t->states[i];
         bool streamed = p->pieces[i].tier == TIER_STREAMED, started = atomic_load(&state->phase) == STARTED;
-        if (streamed && started) reader_wait(t->disks[t->shards[p->pieces[i].shard].disk].reader, &state->read, NULL);
+        if (streamed && started) reader_wait(t->shards[p->pieces[i].shard].reader, &state->read, NULL);
         if (started && (streamed || (reader_is_done(&state->read) && state->read.failed)))
             atomic_store(&state->phase, ABSENT);
         atomic_store(&state->n_left, t->n_threads);
@@ -196,11 +203,13 @@ void tiers_begin_pass(struct tiers *tiers)
     pthread_mutex_lock(&tiers->lock);
     advance(tiers);
     pthread_mutex_unlock(&tiers->lock);
+    if (tiers->experts) expert_cache_begin(tiers->experts);
 }
 
 int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error)
 {
     pthread_mutex_lock(&tiers->lock);
+    if (failed == STILE_ERROR_IO && tiers->experts) expert_cache_failed(tiers->experts, error);
     if (failed == STILE_ERROR_IO && atomic_load(&tiers->failed) && error) *error = tiers->error;
     if (failed)
         reset(tiers);
@@ -216,11 +225,21 @@ static bool is_resident_matrix(const struct tiers *t, size_t i)
     return piece->tier == TIER_RESIDENT && t->program->ops[piece->op].kind == OP_MATMUL;
 }
 
+/* At most half of what they have at a time: others may have wanted it for a moment only. Returns what was given back. */
+static uint64_t shrink_experts(struct tiers *t, uint64_t size_bytes)
+{
+    uint64_t kept_bytes = t->placement->cache_bytes, half_bytes = kept_bytes / 2;
+    t->placement->cache_bytes =
+        expert_cache_shrink(t->experts, kept_bytes - (size_bytes < half_bytes ? size_bytes : half_bytes));
+    return kept_bytes - t->placement->cache_bytes;
+}
+
 void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
 {
     struct tiers *t = tiers;
     struct placement *p = t->placement;
     uint64_t all_bytes = 0, passed_bytes = 0, given_bytes = 0;
+    if (t->experts) given_bytes = shrink_experts(t, size_bytes);
     if (p->n_slots == 0) return;
     pthread_mutex_lock(&t->lock);
     reset(t);
@@ -234,8 +253,7 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
         passed_bytes += room;
         /* as large a share of what was passed as of all */
         if ((double)given_bytes * (double)all_bytes > (double)size_bytes * (double)passed_bytes) continue;
-        if (atomic_load(&state->phase) == STARTED)
-            reader_wait(t->disks[t->shards[piece->shard].disk].reader, &state->read, NULL);
+        if (atomic_load(&state->phase) == STARTED) reader_wait(t->shards[piece->shard].reader, &state->read, NULL);
         atomic_store(&state->phase, ABSENT);
         madvise(t->memory + t->places[i], room, MADV_DONTNEED);
         piece->tier = TIER_STREAMED;
@@ -249,8 +267,8 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
 
 /* ---- the tiers --------------------------------------------------------------------------------- */
 
-static int add_shard(struct tiers *t, const struct map *map, const struct reader_options *options, struct shard *shard,
-                     struct stile_error *error)
+static int add_shard(struct tiers *t, const struct map *map, const struct reader_options *options,
+                     struct shard_source *shard, struct stile_error *error)
 {
     struct stat status;
     int failed = 0;
@@ -264,9 +282,10 @@ static int add_shard(struct tiers *t, const struct map *map, const struct reader
         if (failed) return failed;
         t->n_disks++;
     }
-    *shard = (struct shard){.disk = i, .file = reader_add_file(t->disks[i].reader, map_path(map), error)};
+    struct reader *reader = t->disks[i].reader;
+    *shard = (struct shard_source){reader, reader_add_file(reader, map_path(map), error)};
     if (shard->file < 0) return shard->file;
-    if (!reader_is_file(t->disks[i].reader, shard->file, map_fd(map)))
+    if (!reader_is_file(reader, shard->file, map_fd(map)))
         return error_set(error, STILE_ERROR_IO, "%s: has been replaced since it was opened (open it again)",
                          map_path(map));
     return 0;
@@ -329,6 +348,8 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
     pthread_cond_init(&t->changed, NULL);
     int failed = open_files(t, &options->reader, error);
     if (!failed) failed = reserve(t, error);
+    if (!failed && placement->tier_bytes[TIER_CACHED] > 0)
+        failed = expert_cache_create(&t->experts, program, placement, t->shards, t->n_threads, options->use, error);
     if (failed) {
         tiers_free(t);
         return failed;
@@ -337,6 +358,11 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
     reset(t);
     advance(t);
     pthread_mutex_unlock(&t->lock);
+    if (t->experts) failed = expert_cache_warm(t->experts, error); /* after what every pass needs: reads go in order */
+    if (failed) {
+        tiers_free(t);
+        return failed;
+    }
     *tiers = t;
     return 0;
 }
@@ -344,6 +370,7 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
 void tiers_free(struct tiers *tiers)
 {
     if (!tiers) return;
+    expert_cache_free(tiers->experts);
     for (size_t i = 0; i < tiers->n_disks; i++)
         reader_free(tiers->disks[i].reader);
     if (tiers->memory) munmap(tiers->memory, tiers->memory_bytes);
@@ -370,7 +397,7 @@ void tiers_stats(struct tiers *tiers, struct tiers_stats *stats)
     *stats = (struct tiers_stats){
         .n_passes = tiers->n_passes,
         .waiting_ns = atomic_load(&tiers->waiting_ns) / (uint64_t)tiers->n_threads,
-        .memory_bytes = p->resident_bytes + p->n_slots * p->slot_bytes,
+        .memory_bytes = p->resident_bytes + p->n_slots * p->slot_bytes + p->cache_bytes,
     };
     for (int tier = 0; tier < TIER_COUNT; tier++)
         stats->tier_bytes[tier] = p->tier_bytes[tier];
@@ -378,6 +405,7 @@ void tiers_stats(struct tiers *tiers, struct tiers_stats *stats)
         if (p->pieces[i].tier == TIER_RESIDENT && !is_there(&tiers->states[i]))
             stats->absent_bytes += p->pieces[i].size_bytes;
     pthread_mutex_unlock(&tiers->lock);
+    if (tiers->experts) stats->empty_bytes = expert_cache_empty_bytes(tiers->experts);
     for (size_t i = 0; i < tiers->n_disks; i++) {
         struct reader_stats disk;
         reader_stats(tiers->disks[i].reader, &disk);

@@ -3,7 +3,7 @@
  * Carries out a placement (placement.h). A cursor goes through the pieces in the order of the program, round and round,
  * and begins reads: of resident pieces once, into memory of their own; of streamed ones for every pass, into the free
  * slots of a ring. So loading is the first pass, and between passes the next one is being read already. Files on
- * different disks are read side by side.
+ * different disks are read side by side. Cached pieces, those of experts, are expert_cache.h's.
  *
  * A read that fails ends the pass with its error; the next pass tries again. One pass at a time.
  */
@@ -12,12 +12,14 @@
 
 #include "backend/cpu.h"
 #include "file/reader.h"
+#include "run/expert_use.h"
 
 struct tiers;
 
 struct tiers_options {
     int n_threads;                /* of the backend */
     struct reader_options reader; /* READER_FASTEST, unless a test wants it otherwise */
+    struct expert_use *use;       /* of a placement with CACHED pieces; must outlive the tiers */
 };
 
 /* Takes over the placement, also on failure; the program must outlive it, its model must be a file. Begins to read. */
@@ -32,17 +34,18 @@ const struct cpu_weights *tiers_weights(const struct tiers *tiers);
 void tiers_begin_pass(struct tiers *tiers);
 int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error);
 
-/* Gives back so much memory of resident pieces (less where there is not so much): from now on they are streamed. Not
- * during a pass. */
+/* Gives back so much memory of experts and then of resident pieces, which from now on are streamed (less where there is not
+ * so much). Not during a pass. */
 void tiers_shrink(struct tiers *tiers, uint64_t size_bytes);
 
 struct tiers_stats {
     uint64_t tier_bytes[TIER_COUNT]; /* of weights, by where they are meant to be */
     uint64_t absent_bytes;           /* resident ones that have not been read yet */
+    uint64_t empty_bytes;            /* of the cache of experts: not filled yet */
     uint64_t n_passes;               /* that ended well */
     uint64_t read_bytes, reading_ns; /* from files; while reads were under way */
     uint64_t waiting_ns;             /* for pieces, the mean thread's */
-    uint64_t memory_bytes;           /* resident pieces and the ring */
+    uint64_t memory_bytes;           /* resident pieces, the ring, the cache of experts */
     bool direct;                     /* the first disk is read past the page cache now */
 };
 /* From any thread, during a pass too. */

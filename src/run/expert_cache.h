@@ -1,0 +1,54 @@
+/* expert_cache.h - the experts of a mixture that are in memory, when not all fit: pieces of tier CACHED (placement.h).
+ *
+ * Pieces lie in frames; pieces of one size share a pool of them. When a layer's choices are known (expert_cache_want),
+ * reads for the pieces that are missing start at once, in the order of the program: gate, up, down. They take the frames of
+ * the pieces worth least (expert_use.h), never those of pieces that this layer still needs, and never one that somebody
+ * reads. Where a batch needs more than there are frames, it goes in portions: pieces take each other's places, in the
+ * order in which they are needed.
+ *
+ * A read that fails breaks the pass: whoever waits gets NULL, until the next expert_cache_begin.
+ */
+#ifndef STILE_RUN_EXPERT_CACHE_H
+#define STILE_RUN_EXPERT_CACHE_H
+
+#include "file/reader.h"
+#include "plan/placement.h"
+#include "run/expert_use.h"
+
+/* Where a shard is read from. */
+struct shard_source {
+    struct reader *reader;
+    int file; /* of the reader */
+};
+
+struct expert_cache;
+
+/* Everything given must outlive the cache; sources: (shards). n_threads compute. ARGUMENT, MEMORY. */
+int expert_cache_create(struct expert_cache **cache, const struct program *program, const struct placement *placement,
+                        const struct shard_source *sources, int n_threads, struct expert_use *use,
+                        struct stile_error *error);
+/* Waits for the reads under way. */
+void expert_cache_free(struct expert_cache *cache);
+
+/* Fills empty frames in the background, with the experts that were most used before; what passes want goes first. Once. */
+int expert_cache_warm(struct expert_cache *cache, struct stile_error *error);
+bool expert_cache_is_warming(const struct expert_cache *cache);
+
+/* Before a pass, while no thread computes: forgets what a pass that did not end has left. */
+void expert_cache_begin(struct expert_cache *cache);
+/* Of struct cpu_weights (cpu.h): by many threads. */
+const void *expert_cache_acquire(struct expert_cache *cache, size_t piece, bool wait);
+void expert_cache_release(struct expert_cache *cache, size_t piece);
+void expert_cache_want(struct expert_cache *cache, int32_t layer, const uint32_t *begins);
+/* The pass has failed elsewhere: nobody waits any more. */
+void expert_cache_break(struct expert_cache *cache, const struct stile_error *error);
+/* Why acquire returned NULL; 0 when it did not. */
+int expert_cache_failed(struct expert_cache *cache, struct stile_error *error);
+
+/* Memory of frames that never held anything: it is not taken from the system yet. */
+uint64_t expert_cache_empty_bytes(struct expert_cache *cache);
+/* Between passes: gives memory back until frames take at most this, least worth first. Never less than one frame of each
+ * size. Returns what they take. */
+uint64_t expert_cache_shrink(struct expert_cache *cache, uint64_t bytes);
+
+#endif
