@@ -5,28 +5,60 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef MADV_POPULATE_READ
 
-/* Eight requests of a few large pages each: fewer left a disk idle, more brought nothing. */
-enum { N_READERS = 8, PIECE_BYTES = 8 << 20 };
+/* Eight requests of a few large pages each: fewer left a disk idle, more brought nothing. Of more disks than that, the
+ * last ones share their readers. */
+enum { N_READERS = 8, PIECE_BYTES = 8 << 20, DISKS_MAX = 8 };
+
+/* The maps of one disk, whose readers keep it busy however slow the others are. */
+struct queue {
+    struct ahead *ahead;
+    dev_t disk;
+    atomic_size_t next; /* piece, counted through these maps */
+};
 
 struct ahead {
     struct map *const *maps;
     size_t n_maps;
-    atomic_size_t next; /* piece, counted through all maps */
+    uint8_t *queue_of; /* (n_maps) */
+    struct queue queues[DISKS_MAX];
+    uint8_t n_queues;
     atomic_bool stop;
     bool here;          /* which pieces are asked for: those in memory already, or */
     atomic_bool others; /* the others, which were met */
-    pthread_t readers[N_READERS];
+    pthread_t readers[N_READERS * DISKS_MAX];
     int n_readers;
 };
 
-/* Piece i of all maps; false past the last. */
-static bool piece_of(const struct ahead *ahead, size_t i, void **data, size_t *n)
+/* Sorts the maps by the disks they lie on; false when memory is out. */
+static bool find_disks(struct ahead *ahead)
 {
+    struct stat is;
+    ahead->queue_of = calloc(ahead->n_maps + 1, 1);
+    for (size_t m = 0; ahead->queue_of && m < ahead->n_maps; m++) {
+        uint8_t q = 0;
+        dev_t disk = fstat(map_fd(ahead->maps[m]), &is) == 0 ? is.st_dev : 0;
+        while (q < ahead->n_queues && ahead->queues[q].disk != disk)
+            q++;
+        if (q == DISKS_MAX)
+            q = DISKS_MAX - 1;
+        else if (q == ahead->n_queues)
+            ahead->queues[ahead->n_queues++] = (struct queue){.ahead = ahead, .disk = disk};
+        ahead->queue_of[m] = q;
+    }
+    return ahead->queue_of;
+}
+
+/* Piece i of the maps of a queue; false past the last. */
+static bool piece_of(const struct queue *queue, size_t i, void **data, size_t *n)
+{
+    const struct ahead *ahead = queue->ahead;
     for (size_t m = 0; m < ahead->n_maps; m++) {
+        if (&ahead->queues[ahead->queue_of[m]] != queue) continue;
         uint64_t size = map_size_bytes(ahead->maps[m]), pieces = (size + PIECE_BYTES - 1) / PIECE_BYTES;
         if (i >= pieces) {
             i -= (size_t)pieces;
@@ -51,10 +83,11 @@ static bool is_here(void *data, size_t n)
 
 static void *read_pieces(void *argument)
 {
-    struct ahead *ahead = argument;
+    struct queue *queue = argument;
+    struct ahead *ahead = queue->ahead;
     void *data;
     size_t n;
-    while (!atomic_load(&ahead->stop) && piece_of(ahead, atomic_fetch_add(&ahead->next, 1), &data, &n)) {
+    while (!atomic_load(&ahead->stop) && piece_of(queue, atomic_fetch_add(&queue->next, 1), &data, &n)) {
         if (is_here(data, n) != ahead->here)
             atomic_store(&ahead->others, true);
         else if (madvise(data, n, MADV_POPULATE_READ) != 0)
@@ -68,8 +101,12 @@ static void start_readers(struct ahead *ahead)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited: signals are for the program's own threads */
-    while (ahead->n_readers < N_READERS &&
-           pthread_create(&ahead->readers[ahead->n_readers], NULL, read_pieces, ahead) == 0)
+    for (int q = 0; q < ahead->n_queues; q++)
+        atomic_store(&ahead->queues[q].next, 0);
+    /* in turns, so that each disk has a reader where there cannot be as many threads */
+    while (ahead->n_readers < N_READERS * ahead->n_queues &&
+           pthread_create(&ahead->readers[ahead->n_readers], NULL, read_pieces,
+                          &ahead->queues[ahead->n_readers % ahead->n_queues]) == 0)
         ahead->n_readers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -87,15 +124,16 @@ struct ahead *ahead_start(struct map *const *maps, size_t n)
     ahead->maps = maps;
     ahead->n_maps = n;
     ahead->here = true;
-    start_readers(ahead);
-    join_readers(ahead);
+    if (find_disks(ahead)) {
+        start_readers(ahead);
+        join_readers(ahead);
+    }
     if (atomic_load(&ahead->others)) {
-        atomic_store(&ahead->next, 0);
         ahead->here = false;
         start_readers(ahead);
     }
     if (ahead->n_readers > 0) return ahead;
-    free(ahead);
+    ahead_stop(ahead);
     return NULL;
 }
 
@@ -104,6 +142,7 @@ void ahead_stop(struct ahead *ahead)
     if (!ahead) return;
     atomic_store(&ahead->stop, true);
     join_readers(ahead);
+    free(ahead->queue_of);
     free(ahead);
 }
 

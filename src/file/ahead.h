@@ -1,7 +1,7 @@
 /* ahead.h - brings mapped files into memory ahead of their use.
  *
- * One thread that computes on a mapped file waits for every read; here several threads keep the disk busy, each asking
- * for the next pieces of the files in order, until all is in memory. What is there already only has to enter the page
+ * One thread that computes on a mapped file waits for every read; here several threads keep each disk busy, each asking
+ * for the next pieces of its files in order, until all is in memory. What is there already only has to enter the page
  * table, which for a file in small pages costs as much as reading it twice, and half of that when it is asked for at
  * once instead of by faults. Only where the system can be asked for this (Linux 5.14); elsewhere ahead_start finds
  * nothing to do.
