@@ -17,7 +17,7 @@ const struct command command_table[] = {
      "Without a prompt it reads one from a pipe, or chats at a terminal. MODEL is the path of a GGUF file (any file of "
      "a sharded set), or a short name: 'smollm2' is what tools/fetch-model gets.",
      1, 1, command_run},
-    {"info", FOR_INFO, "MODEL|SHAPE [--tensors] [--ctx N] [--format NAME] [--json]",
+    {"info", FOR_INFO, "MODEL|SHAPE|URL|HUB-NAME [--tensors] [--ctx N] [--json]",
      "say what a model is and what memory it needs",
      "Prints architecture, parameters, context, tokenizer, the share of each number format, and the memory that a "
      "session needs. Reads the metadata only. SHAPE is a published model by name, such as llama-3.1-70b, in the format "
