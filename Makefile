@@ -23,7 +23,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wvla
 # No value-changing float optimisation: the logits are the same bits on every machine.
 FLOAT := -ffp-contract=off
 # Asked once, and only when something is compiled: `make demo` installs pkg-config first.
-PACKAGES := jansson libpcre2-8 libutf8proc $(if $(findstring linux,$(MACHINE)),liburing)
+PACKAGES := jansson libcurl libpcre2-8 libutf8proc $(if $(findstring linux,$(MACHINE)),liburing)
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PACKAGES)))$(PKG_CFLAGS)
 PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(CFLAGS) $(FLOAT) $(WARN) -fPIC -fvisibility=hidden -pthread -Iinclude -Isrc \

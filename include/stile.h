@@ -110,15 +110,19 @@ int stile_shape_write(const char *shape, const char *format, const char *path,
 /* The known shapes, i = 0, 1, ...; NULL past the last. */
 const char *stile_shape_name(size_t i);
 
-/* Opens only the header of a model: everything there is to know of it beforehand (info, tensors, vocabulary, memory,
- * costs), in milliseconds and without its weights; a session on it is an error. `name` is what stile_model_open takes, or
- * one of:
- *   a shape          "llama-3.1-70b", in options->format
- */
+/* Zero in any field means "the default". */
 struct stile_header_options {
-    const char *format; /* of a shape: "q4_k_m", "bf16", ...; NULL: "q4_k_m" */
+    const char *format;         /* of a shape: "q4_k_m", "bf16", ...; default "q4_k_m" */
+    const volatile int *cancel; /* looked at about once a second: when it becomes non-zero, reading ends (CANCELLED) */
 };
-/* `options` may be NULL. */
+/* Opens only the header of a model: everything there is to know of it beforehand (info, tensors, vocabulary, memory,
+ * costs), without its weights; a session on it is an error. `name` is what stile_model_open takes, or one of
+ *   a shape             "llama-3.1-70b": described, not made
+ *   a URL               "https://host/model.gguf" (http too): a few megabytes are read
+ *   a name at the hub   "org/repo", "org/repo:Q4_K_M", "org/repo:file.gguf"
+ * The hub is https://huggingface.co, or what the environment variable HF_ENDPOINT says; HF_TOKEN is sent to it, by https,
+ * and to nobody else. SSL_CERT_FILE names certificates to trust instead of the system's, http_proxy and https_proxy a
+ * proxy. `options` may be NULL. */
 int stile_model_open_header(struct stile_model **model, const char *name, const struct stile_header_options *options,
                             struct stile_error *error);
 

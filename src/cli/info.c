@@ -1,5 +1,6 @@
 /* info.c - `stile info`: what a model is and what it needs. */
 #include "cli/commands.h"
+#include "cli/header.h"
 #include "cli/output.h"
 
 #include <inttypes.h>
@@ -203,11 +204,11 @@ int command_info(const struct options *options)
     struct report report = {0};
     struct stile_model *model, *draft = NULL;
     struct stile_error error;
-    const struct stile_header_options header = {.format = options->format};
-    if (stile_model_open_header(&model, options->arguments[0], &header, &error) != STILE_OK) return cli_error(&error);
-    if (options->draft && stile_model_open_header(&draft, options->draft, &header, &error) != STILE_OK) {
+    int status = header_open(&model, options->arguments[0], options->format);
+    if (status != EXIT_OK) return status;
+    if (options->draft && (status = header_open(&draft, options->draft, options->format)) != EXIT_OK) {
         stile_model_close(model);
-        return cli_error(&error);
+        return status;
     }
     report.model = model;
     report.info = stile_model_info(model);
@@ -219,7 +220,6 @@ int command_info(const struct options *options)
         .kv_format = options_kv_format(options),
         .draft = draft,
     };
-    int status = EXIT_OK;
     if (stile_model_memory(model, &session, &report.memory, &error) != STILE_OK) {
         status = cli_error(&error);
     } else if (options->json) {

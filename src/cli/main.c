@@ -21,7 +21,10 @@ const struct command command_table[] = {
      "say what a model is and what memory it needs",
      "Prints architecture, parameters, context, tokenizer, the share of each number format, and the memory that a "
      "session needs. Reads the metadata only. SHAPE is a published model by name, such as llama-3.1-70b, in the format "
-     "that --format names: 'stile bench --shapes' lists them, and nothing is needed to describe them.",
+     "that --format names: 'stile bench --shapes' lists them, and nothing is needed to describe them. Of a URL, or of "
+     "a "
+     "name at the model hub ('org/repo:Q4_K_M', or with a file's name behind the colon), a few megabytes are read. The "
+     "hub is https://huggingface.co, or what HF_ENDPOINT says; HF_TOKEN is sent to it, by https, and to nobody else.",
      1, 1, command_info},
     {"tokenize", FOR_TOKENIZE, "MODEL [TEXT | -f FILE] [--ids]", "show the tokens of a text",
      "Prints each token's id and the text it stands for, as 'stile run --raw' would give them to the model: with the "

@@ -1,5 +1,6 @@
 /* plan.c - `stile plan`: what to expect of a model on this machine, and what would help. */
 #include "cli/commands.h"
+#include "cli/header.h"
 #include "cli/interrupt.h"
 #include "cli/plan_rank.h"
 #include "cli/plan_show.h"
@@ -135,18 +136,17 @@ static int plan_one(const struct options *options, const char *format, json_t *a
 {
     struct stile_error error;
     struct stile_model *model;
-    const struct stile_header_options header = {.format = format};
     struct plan_report *report = calloc(1, sizeof *report);
     if (!report) return cli_fail("out of memory");
-    int failed = stile_model_open_header(&model, options->arguments[0], &header, &error);
-    if (failed) {
+    int status = header_open(&model, options->arguments[0], format);
+    if (status != EXIT_OK) {
         free(report);
-        return cli_error(&error);
+        return status;
     }
     *report = (struct plan_report){.model = options->arguments[0], .format = format, .options = plan_options(options)};
     report->options.format = format;
-    failed = stile_plan_make(&report->plan, model, &report->options, &error);
-    int status = failed ? cli_error(&error) : EXIT_OK;
+    int failed = stile_plan_make(&report->plan, model, &report->options, &error);
+    status = failed ? cli_error(&error) : EXIT_OK;
     if (!failed && (options->all_machines || options->all_formats)) {
         status = plan_rank(options, model, &report->options, array);
     } else if (!failed) {

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A source is slow per byte, and slow to answer: it is asked for more at first, and then not for twice as much. */
-enum { FIRST_READ_BYTES = 256 << 10, SOURCE_FIRST_BYTES = 1 << 20, SOURCE_STEP_BYTES = 2 << 20 };
+/* What is known is doubled, but a source is slow: not by more than the step. */
+enum { FIRST_READ_BYTES = 256 << 10, SOURCE_STEP_BYTES = 2 << 20 };
 
 int gguf_fail(const struct gguf_reader *reader, uint64_t at, int code, struct stile_error *error, const char *format,
               ...)
@@ -50,9 +50,9 @@ static int read_file(const struct gguf_reader *reader, uint64_t at, uint64_t n, 
 /* Up to where to read when all before `end` is needed. */
 static uint64_t read_end(const struct gguf_reader *reader, uint64_t end)
 {
-    uint64_t first = reader->source ? SOURCE_FIRST_BYTES : FIRST_READ_BYTES, want = 2 * reader->n_bytes;
+    uint64_t want = 2 * reader->n_bytes;
     if (reader->source && want > reader->n_bytes + SOURCE_STEP_BYTES) want = reader->n_bytes + SOURCE_STEP_BYTES;
-    if (want < first) want = first;
+    if (want < FIRST_READ_BYTES) want = FIRST_READ_BYTES;
     if (want < end) want = end;
     return want < reader->size_bytes ? want : reader->size_bytes;
 }

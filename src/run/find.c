@@ -1,6 +1,7 @@
 /* Short names of models: what lies in the cache folder, and where the known ones come from. */
 #include "base/error.h"
 #include "base/paths.h"
+#include "file/hub.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +30,14 @@ int stile_model_find(const char *name, char *path, size_t capacity, struct stile
 {
     char below[512], found[4096];
     const char *command = NULL;
-    if (access(name, F_OK) == 0 || looks_like_path(name)) return copy_path(name, path, capacity, error);
+    bool is_here = access(name, F_OK) == 0;
+    if (!is_here && (remote_is_url(name) || hub_is_name(name)))
+        return error_set(
+            error, STILE_ERROR_IO,
+            "no file \"%s\": weights are read from files only, so download it first (`stile info` needs no "
+            "download)",
+            name);
+    if (is_here || looks_like_path(name)) return copy_path(name, path, capacity, error);
     snprintf(below, sizeof below, "models/%s.gguf", name);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].name, name) != 0) continue;
