@@ -2,10 +2,11 @@
  *
  * i8x32 words: see i8_x86.h. A tile holds TILE_ROWS rows, interleaved so that a vector is TILE_LANES rows x 4
  * consecutive elements (a quad); lane = row. TILE_VECTORS such vectors times TILE_COLUMNS tokens are what the registers
- * hold sums of, column by column; columns are UNPACK_PIECE codes apart. Words for tiles:
+ * hold sums of, column by column; q: where the activations of each column are, `at`: which. Words for tiles:
  *   tile_i, tile_f    integers and floats, one lane per row
  *   tile_transpose    8 rows of 32 codes become 8 vectors of the tile, in the order that tile_dot wants
  *   tile_acts_store   32 activations of column c, from element i on, where tile_dot looks for them; q: of column 0
+ *   TILE_ACTS_MIXED   that is the only place where tile_dot can read them: it wants those of several columns together
  *   tile_dot          sum = minus of the column (or NULL) + products of n_quads quads
  *   tile_dot_scaled   sum += scale per row (as tile_scale made them) * (the same)
  *   tile_minus        what these take as minus, of each n_each activations: -offset * their sum, in some form
@@ -283,6 +284,7 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 #define TILE_COLUMNS      3
 #define TILE_ROWS         64
 #define TILE_MAX_UNSIGNED 64
+#define TILE_ACTS_MIXED   0
 
 typedef __m256i tile_i;
 typedef f32x8 tile_f;
@@ -373,8 +375,8 @@ I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size
 #define TILE_KEEP(sum) __asm__("" : "+x"(sum))
 
 /* Adds n quads of products to 16-bit sums. */
-I8_INLINE void tile_products(__m256i part[TILE_COLUMNS * TILE_VECTORS], const uint8_t *codes, const int8_t *q,
-                             int n_quads, int max)
+I8_INLINE void tile_products(__m256i part[TILE_COLUMNS * TILE_VECTORS], const uint8_t *codes,
+                             const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max)
 {
     UNROLL(8)
     for (int i = 0; i < n_quads; i++) {
@@ -384,7 +386,7 @@ I8_INLINE void tile_products(__m256i part[TILE_COLUMNS * TILE_VECTORS], const ui
             w[v] = _mm256_load_si256((const void *)(codes + 4 * TILE_ROWS * i + 4 * TILE_LANES * v));
         UNROLL(TILE_COLUMNS)
         for (int c = 0; c < TILE_COLUMNS; c++) {
-            __m256i a = _mm256_set1_epi32((int)load_u32(q + UNPACK_PIECE * c + 4 * i));
+            __m256i a = _mm256_set1_epi32((int)load_u32(q[c] + at + 4 * (size_t)i));
             UNROLL(TILE_VECTORS)
             for (int v = 0; v < TILE_VECTORS; v++) {
                 __m256i x = max > TILE_MAX_UNSIGNED
@@ -413,18 +415,20 @@ I8_INLINE int tile_run(int max)
 
 /* sum += scale * (minus + products) */
 I8_INLINE void tile_add_run(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
-                            const int8_t *q, int n_quads, int max, const __m256i scale[TILE_VECTORS])
+                            const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max,
+                            const __m256i scale[TILE_VECTORS])
 {
     __m256i part[TILE_COLUMNS * TILE_VECTORS];
     tile_begin(part, minus);
-    tile_products(part, codes, q, n_quads, max);
+    tile_products(part, codes, q, at, n_quads, max);
     UNROLL(TILE_COLUMNS * TILE_VECTORS)
     for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++)
         sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(part[j], scale[j % TILE_VECTORS]));
 }
 
 I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
-                               const int8_t *q, int n_quads, int max, const int32_t *scales)
+                               const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max,
+                               const int32_t *scales)
 {
     const int run = minus || tile_run(max) > n_quads ? n_quads : tile_run(max);
     for (int i = 0; i < n_quads; i += run) {
@@ -432,12 +436,12 @@ I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const in
         UNROLL(TILE_VECTORS)
         for (int v = 0; v < TILE_VECTORS; v++)
             scale[v] = tile_i_load(scales + TILE_LANES * v);
-        tile_add_run(sum, minus, codes + 4 * TILE_ROWS * i, q + 4 * i, run, max, scale);
+        tile_add_run(sum, minus, codes + 4 * TILE_ROWS * i, q, at + 4 * (size_t)i, run, max, scale);
     }
 }
 
 I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
-                        const int8_t *q, int n_quads, int max)
+                        const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max)
 {
     const int run = minus || tile_run(max) > n_quads ? n_quads : tile_run(max);
     __m256i ones[TILE_VECTORS];
@@ -446,7 +450,7 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *
         ones[v] = _mm256_set1_epi16(1);
     tile_begin(sum, NULL);
     for (int i = 0; i < n_quads; i += run)
-        tile_add_run(sum, minus, codes + 4 * TILE_ROWS * i, q + 4 * i, run, max, ones);
+        tile_add_run(sum, minus, codes + 4 * TILE_ROWS * i, q, at + 4 * (size_t)i, run, max, ones);
 }
 
 #endif

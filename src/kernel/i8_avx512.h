@@ -262,6 +262,7 @@ I8_INLINE void i8_group_nvfp4(const uint8_t *p, size_t stride, const int8_t *act
 #define TILE_COLUMNS      6
 #define TILE_ROWS         96
 #define TILE_MAX_UNSIGNED 127
+#define TILE_ACTS_MIXED   0
 
 typedef __m512i tile_i;
 typedef __m512 tile_f;
@@ -357,7 +358,7 @@ I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size
 }
 
 I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
-                        const int8_t *q, int n_quads, int max)
+                        const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max)
 {
     (void)max;
     UNROLL(TILE_COLUMNS * TILE_VECTORS)
@@ -371,7 +372,7 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *
             w[v] = _mm512_load_si512(codes + 4 * TILE_ROWS * i + 4 * TILE_LANES * v);
         UNROLL(TILE_COLUMNS)
         for (int c = 0; c < TILE_COLUMNS; c++) {
-            __m512i a = _mm512_set1_epi32((int)load_u32(q + UNPACK_PIECE * c + 4 * i));
+            __m512i a = _mm512_set1_epi32((int)load_u32(q[c] + at + 4 * (size_t)i));
             UNROLL(TILE_VECTORS)
             for (int v = 0; v < TILE_VECTORS; v++)
                 sum[c * TILE_VECTORS + v] = _mm512_dpbusd_epi32(sum[c * TILE_VECTORS + v], w[v], a);
@@ -380,10 +381,11 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *
 }
 
 I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS * TILE_VECTORS], const int32_t *minus, const uint8_t *codes,
-                               const int8_t *q, int n_quads, int max, const int32_t *scales)
+                               const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max,
+                               const int32_t *scales)
 {
     tile_i part[TILE_COLUMNS * TILE_VECTORS];
-    tile_dot(part, minus, codes, q, n_quads, max);
+    tile_dot(part, minus, codes, q, at, n_quads, max);
     UNROLL(TILE_COLUMNS * TILE_VECTORS)
     for (int j = 0; j < TILE_COLUMNS * TILE_VECTORS; j++) {
         tile_i scale = tile_i_load(scales + TILE_LANES * (j % TILE_VECTORS));

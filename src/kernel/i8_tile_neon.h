@@ -72,6 +72,8 @@ I8_INLINE void tile_minus(const int8_t *q, const int16_t *sums, int offset, size
 
 #ifdef __ARM_FEATURE_MATMUL_INT8
 
+#define TILE_ACTS_MIXED 1
+
 /* Of two rows, 16 codes each, the first 8 of both or the last 8 of both. */
 I8_INLINE float32x4_t tile_firsts(float32x4_t a, float32x4_t b)
 {
@@ -119,8 +121,8 @@ I8_INLINE int32x4_t tile_of_second(int32x4_t rows01, int32x4_t rows23)
     return vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(rows01), vreinterpretq_s64_s32(rows23)));
 }
 
-I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
-                        int n_quads, int max)
+I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes,
+                        const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max)
 {
     int32x4_t part[TILE_COLUMNS / 2][4]; /* two columns times rows 0 and 1, 2 and 3, ... */
     (void)max;
@@ -137,7 +139,7 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const ui
         int8x16_t w[4] = {vld1q_s8(p), vld1q_s8(p + 16), vld1q_s8(p + 4 * TILE_ROWS), vld1q_s8(p + 4 * TILE_ROWS + 16)};
         UNROLL(2)
         for (int c = 0; c < TILE_COLUMNS / 2; c++) {
-            int8x16_t acts = vld1q_s8(q + UNPACK_PIECE * (2 * c + i % 2) + 16 * (i / 2));
+            int8x16_t acts = vld1q_s8(q[2 * c + i % 2] + at + 16 * (i / 2));
             UNROLL(4)
             for (int r = 0; r < 4; r++)
                 part[c][r] = vmmlaq_s32(part[c][r], acts, w[r]);
@@ -153,7 +155,8 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const ui
 
 #else
 
-#define tile_transpose f32x8_transpose
+#define TILE_ACTS_MIXED 0
+#define tile_transpose  f32x8_transpose
 
 I8_INLINE void tile_acts_store(int8_t *q, size_t c, size_t i, i8x32 acts)
 {
@@ -198,8 +201,8 @@ I8_INLINE int32x4_t tile_settle(struct tile_part part)
 #endif
 }
 
-I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
-                        int n_quads, int max)
+I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes,
+                        const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max)
 {
     (void)max;
     UNROLL(TILE_COLUMNS)
@@ -208,7 +211,7 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const ui
         UNROLL(2)
         for (int i = 0; i < n_quads; i += 4) {
             const uint8_t *p = codes + 4 * TILE_ROWS * i;
-            int8x16_t acts = vld1q_s8(q + UNPACK_PIECE * c + 4 * i);
+            int8x16_t acts = vld1q_s8(q[c] + at + 4 * i);
             lo = tile_part_add4(lo, p, acts);
             hi = tile_part_add4(hi, p + 16, acts);
         }
@@ -219,11 +222,12 @@ I8_INLINE void tile_dot(tile_i sum[TILE_COLUMNS], const int32_t *minus, const ui
 
 #endif
 
-I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes, const int8_t *q,
-                               int n_quads, int max, const int32_t *scales)
+I8_INLINE void tile_dot_scaled(tile_i sum[TILE_COLUMNS], const int32_t *minus, const uint8_t *codes,
+                               const int8_t *const q[TILE_COLUMNS], size_t at, int n_quads, int max,
+                               const int32_t *scales)
 {
     tile_i part[TILE_COLUMNS], scale = tile_i_load(scales);
-    tile_dot(part, minus, codes, q, n_quads, max);
+    tile_dot(part, minus, codes, q, at, n_quads, max);
     UNROLL(TILE_COLUMNS)
     for (int c = 0; c < TILE_COLUMNS; c++)
         sum[c] = (tile_i){vmlaq_s32(sum[c].lo, part[c].lo, scale.lo), vmlaq_s32(sum[c].hi, part[c].hi, scale.hi)};

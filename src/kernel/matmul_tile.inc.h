@@ -40,11 +40,12 @@ struct tile_place {
 
 /* Activations of TILE_COLUMNS tokens, of one piece. */
 struct tile_columns {
-    _Alignas(64) int8_t q[TILE_COLUMNS][UNPACK_PIECE];
+    const int8_t *acts[TILE_COLUMNS];
     int32_t minus[TILE_COLUMNS][UNPACK_PIECE / 16]; /* see tile_minus: of each 32 elements for B32, else of each 16 */
     int16_t sums[TILE_COLUMNS][UNPACK_PIECE / 16];
     float d[TILE_COLUMNS][UNPACK_PIECE / 32], s[TILE_COLUMNS][UNPACK_PIECE / 32];
     float *acc[TILE_COLUMNS];
+    _Alignas(64) int8_t q[TILE_COLUMNS][UNPACK_PIECE]; /* where acts cannot be read where they lie */
 };
 
 /* Scales and minimums of 32 elements, not of 16, in super-blocks. */
@@ -153,7 +154,7 @@ static void tile_prefetch(const struct kernel_matmul *job, size_t row, size_t ro
 I8_INLINE void column_minus(const struct tile_place *place, struct tile_columns *columns, size_t c)
 {
     size_t n_each = unpack_table[place->job->format].class == UNPACK_B32 ? 32 : 16;
-    if (place->offset) tile_minus(columns->q[c], columns->sums[c], place->offset, n_each, columns->minus[c]);
+    if (place->offset) tile_minus(columns->acts[c], columns->sums[c], place->offset, n_each, columns->minus[c]);
 }
 
 /* The tokens from `first` on. rows: of token 0; n: the piece's elements. */
@@ -166,8 +167,8 @@ I8_INLINE void columns_of_tokens(const struct tile_place *place, const struct ac
         size_t t = first + c < job->n_tokens ? first + c : job->n_tokens - 1;
         struct act_row row = act_row_after(rows, t * job->act_stride_bytes);
         columns->acc[c] = place->tile->sums[t];
-        UNROLL(8)
-        for (size_t i = 0; i < n; i += 32)
+        columns->acts[c] = TILE_ACTS_MIXED ? columns->q[c] : row.q + place->begin;
+        for (size_t i = 0; TILE_ACTS_MIXED && i < n; i += 32)
             tile_acts_store(columns->q[0], c, i, i8x32_load(row.q + place->begin + i));
         /* The parts of a row are padded to more than the last piece's share. */
         if (has_long_mins(job->format))
@@ -208,6 +209,7 @@ static void columns_of_residuals(const struct tile_place *place, const struct ti
         const struct act_residual *r = &which->residual;
         size_t b = r->block - place->begin / 32;
         columns->acc[c] = place->tile->sums[which->token];
+        columns->acts[c] = columns->q[c];
         tile_acts_store(columns->q[0], c, 32 * b, i8x32_load(r->q));
         memcpy(columns->sums[c] + 2 * b, r->sums, sizeof r->sums);
         column_minus(place, columns, c);
@@ -266,7 +268,7 @@ I8_INLINE void sweep_b32(const struct tile_place *place, const struct tile_colum
         for (size_t b = first; b < first + n; b++) {
             tile_i sum[TILE_COLUMNS * TILE_VECTORS];
             tile_dot(sum, correct ? &columns->minus[0][b] : NULL, tile->codes + 4 * (8 * TILE_ROWS * b + row),
-                     columns->q[0] + 32 * b, 8, max);
+                     columns->acts, 32 * b, 8, max);
             sums_scale(acc, sum, &tile->d[b][row], &columns->d[0][b], UNPACK_PIECE / 32);
             if (!has_min) continue;
             UNROLL(TILE_COLUMNS)
@@ -293,7 +295,7 @@ static void sweep_nvfp4(const struct tile_place *place, const struct tile_column
             tile_i sum[TILE_COLUMNS * TILE_VECTORS];
             tile_f both[TILE_COLUMNS * TILE_VECTORS];
             const uint8_t *codes = tile->codes + 4 * (8 * TILE_ROWS * b + row);
-            tile_dot(sum, &columns->minus[0][2 * b], codes, columns->q[0] + 32 * b, 4, MAX);
+            tile_dot(sum, &columns->minus[0][2 * b], codes, columns->acts, 32 * b, 4, MAX);
             UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
                 UNROLL(TILE_VECTORS)
@@ -302,7 +304,7 @@ static void sweep_nvfp4(const struct tile_place *place, const struct tile_column
                     both[i] = tile_f_mul(tile_f_load(&tile->d[2 * b][row + v * TILE_LANES]), tile_f_from(sum[i]));
                 }
             }
-            tile_dot(sum, &columns->minus[0][2 * b + 1], codes + 16 * TILE_ROWS, columns->q[0] + 32 * b + 16, 4, MAX);
+            tile_dot(sum, &columns->minus[0][2 * b + 1], codes + 16 * TILE_ROWS, columns->acts, 32 * b + 16, 4, MAX);
             UNROLL(TILE_COLUMNS)
             for (size_t c = 0; c < TILE_COLUMNS; c++) {
                 tile_f d = tile_f_set1(columns->d[c][b]);
@@ -365,7 +367,7 @@ I8_INLINE void sweep_s256(const struct tile_place *place, const struct tile_colu
             sum[i] = tile_i_zero();
         for (size_t i = 0; i < 64; i += (size_t)n_quads)
             tile_dot_scaled(sum, correct ? &columns->minus[0][i / 4] : NULL, tile->codes + 4 * (TILE_ROWS * i + row),
-                            columns->q[0] + 4 * i, n_quads, max, &tile->scales[i / 4][row]);
+                            columns->acts, 4 * i, n_quads, max, &tile->scales[i / 4][row]);
         sums_load(columns, row, acc);
         sums_scale(acc, sum, &tile->super_d[row], columns->d[0], UNPACK_PIECE / 32);
         if (has_min) sums_subtract_min(place, columns, row, UNPACK_PIECE / (8 * (size_t)n_quads), acc);
