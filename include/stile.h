@@ -517,6 +517,24 @@ struct stile_published {
 /* i = 0, 1, ...; false past the last. */
 bool stile_plan_published(struct stile_published *published, size_t i);
 
+/* What was predicted of a run and what came of it: tokens per second of "decode" and "prefill", seconds of "first token",
+ * bytes of "memory" at most. */
+struct stile_outcome {
+    int64_t time; /* seconds since 1970 */
+    char kind[16];
+    char model[96], format[16];
+    uint32_t n_ctx, n_depth, n_tokens, n_batch, n_threads;
+    uint64_t memory_limit_bytes; /* 0: none */
+    bool streamed;               /* not all weights fitted */
+    struct stile_estimate predicted;
+    double measured;
+    char commit[64]; /* of what predicted and measured */
+};
+/* Adds one to those in the cache folder (plans.jsonl); the oldest go when there are thousands. */
+int stile_outcome_keep(const struct stile_outcome *outcome, struct stile_error *error);
+/* All that are kept, oldest first; free `*outcomes` with stile_free. */
+int stile_outcomes(struct stile_outcome **outcomes, size_t *n, struct stile_error *error);
+
 /* ---- the machine -------------------------------------------------------------------------- */
 
 struct stile_caches {
@@ -539,18 +557,23 @@ int stile_machine_describe(struct stile_machine *machine, struct stile_error *er
 /* The same without ever measuring: read_bytes_per_s is 0 when it is not known yet. */
 int stile_machine_known(struct stile_machine *machine, struct stile_error *error);
 
+/* Bytes of memory that a session may use now: what is free (limits of control groups respected), less a margin. */
+uint64_t stile_memory_free(void);
+
 /* What is measured of a machine; n_threads and size_bytes say how. */
 enum stile_quantity {
     STILE_MEMORY_READ, /* bytes per second; size_bytes: the pages asked for */
     STILE_MEMORY_WRITE,
-    STILE_MEMORY_COPY,     /* each byte counts once */
-    STILE_LATENCY,         /* ns for a load that needs the one before; size_bytes: of the memory it wanders in */
-    STILE_MATMUL,          /* multiplications per second of the kernels for `format`, of many tokens */
-    STILE_MATMUL_NARROW,   /* the same with short rows */
-    STILE_MATMUL_FEW,      /* and of eight tokens */
-    STILE_MATVEC,          /* bytes of weights per second, of one token and matrices of size_bytes, from memory */
-    STILE_ATTENTION,       /* multiplications per second of many tokens; `format` is that of the KV cache */
-    STILE_ATTENTION_TOKEN, /* of one token, the cache coming from memory */
+    STILE_MEMORY_COPY,      /* each byte counts once */
+    STILE_LATENCY,          /* ns for a load that needs the one before; size_bytes: of the memory it wanders in */
+    STILE_MATMUL,           /* multiplications per second of the kernels for `format`, of many tokens */
+    STILE_MATMUL_NARROW,    /* the same with short rows */
+    STILE_MATMUL_FEW,       /* and of eight tokens */
+    STILE_MATVEC,           /* bytes of weights per second, of one token and matrices of size_bytes, from memory */
+    STILE_ATTENTION,        /* multiplications per second of many tokens; `format` is that of the KV cache */
+    STILE_ATTENTION_TOKEN,  /* of one token, the cache coming from memory */
+    STILE_ATTENTION_NARROW, /* both with narrow heads */
+    STILE_ATTENTION_TOKEN_NARROW,
     STILE_ELEMENTS,        /* norms, activations, sums: elements per second */
     STILE_DISK_SEQUENTIAL, /* bytes per second past the page cache, n_threads reads of size_bytes in flight */
     STILE_DISK_RANDOM,

@@ -3,6 +3,8 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/plan_audit.h"
+#include "cli/plan_show.h"
 #include "lab/compare.h"
 #include "lab/record.h"
 #include "lab/table.h"
@@ -16,7 +18,8 @@ struct writer {
     const struct bench_plan *plan;
     enum table_style style;
     json_t *records;
-    bool has_line; /* of progress, on the terminal */
+    uint64_t free_bytes; /* of memory, before there were models */
+    bool has_line;       /* of progress, on the terminal */
 };
 
 static void clear_line(struct writer *writer)
@@ -39,12 +42,78 @@ static void write_jsonl(const json_t *record)
     fflush(stdout);
 }
 
+/* What is expected of the tests. */
+static struct stile_plan_options plan_options(const struct writer *writer, const struct bench_result *result)
+{
+    const struct bench_plan *plan = writer->plan;
+    return (struct stile_plan_options){
+        .session = {.n_ctx = result->n_ctx,
+                    .n_batch = result->batch,
+                    .n_threads = result->threads,
+                    .kv_format = plan->kv_format,
+                    .memory_limit_bytes = plan->memory_limit_bytes,
+                    .place = plan->place},
+        .assumed_memory_bytes = writer->free_bytes,
+        .n_prompt = result->decode ? 0 : result->n_tokens,
+        .n_depth = result->depth,
+        .n_generated = result->decode ? result->n_tokens : 0,
+    };
+}
+
+/* Sets what was expected beside what came of it, and keeps both. */
+static void grade(const struct writer *writer, const struct bench_result *result, json_t *record)
+{
+    const struct stile_plan_options asked = plan_options(writer, result);
+    const bool speed = result->metric == BENCH_TOKENS_PER_S, cold = writer->plan->cold && !result->not_cold;
+    const enum plan_kind kind =
+        speed ? result->decode ? PLAN_DECODE : PLAN_PREFILL : (cold ? PLAN_FIRST_COLD : PLAN_FIRST_WARM);
+    struct stile_plan plan;
+    struct stile_estimate predicted, memory;
+    /* the engine of another instruction set was never probed; beside other work, what comes of it says little */
+    if (writer->plan->isa || result->interrupted || result->noise.crowded || result->n_tokens == 0) return;
+    if (stile_plan_make(&plan, result->model, &asked, NULL) != STILE_OK) return;
+    plan_keep(&plan, result->model, &asked, kind, record_number(record, record_metric(record)), &predicted);
+    if (predicted.value > 0) json_object_set_new(record, "predicted", plan_estimate_json(&predicted, 1));
+    if (!speed || writer->plan->n_models > 1 || !writer->plan->models[0].path) return;
+    /* where weights are streamed, pages of the file (rows of the embedding) come and go */
+    const char *used = plan.fits ? "peak_memory_bytes" : "own_memory_bytes";
+    plan_keep(&plan, result->model, &asked, PLAN_MEMORY, record_number(record, used), &memory);
+    json_object_set_new(record, "predicted_memory_bytes", json_real(memory.value));
+}
+
+/* Before anything is measured, on stderr. */
+static int show_plans(const struct writer *writer, struct stile_error *error)
+{
+    const struct bench_plan *plan = writer->plan;
+    const struct bench_result first = {
+        .batch = plan->batches.values[0], .threads = plan->threads.values[0], .depth = plan->depths.values[0]};
+    for (size_t m = 0; m < plan->n_models; m++) {
+        const struct bench_model *from = &plan->models[m];
+        const struct stile_header_options header = {.format = from->path ? NULL : from->format};
+        struct plan_report report = {.model = from->path ? from->path : from->shape,
+                                     .format = from->path ? NULL : from->format,
+                                     .options = plan_options(writer, &first)};
+        struct stile_model *model;
+        report.options.n_prompt = plan->prompts.values[0];
+        report.options.n_generated = plan->generates.values[0];
+        int failed = stile_model_open_header(&model, report.model, &header, error);
+        if (failed) return failed;
+        failed = stile_plan_make(&report.plan, model, &report.options, error);
+        if (!failed) plan_show(stderr, &report);
+        fputc('\n', stderr);
+        stile_model_close(model);
+        if (failed) return failed;
+    }
+    return 0;
+}
+
 static void on_result(void *user, const struct bench_result *result)
 {
     struct writer *writer = user;
     json_t *record = record_make(writer->plan, result);
     if (!record) return;
     clear_line(writer);
+    grade(writer, result, record);
     if (writer->options->jsonl) {
         write_jsonl(record);
     } else if (!writer->options->json) {
@@ -82,7 +151,7 @@ static int measure(const struct options *options, const struct bench_models *mod
     struct stile_error error;
     host_describe(&host);
     const uint32_t threads = host.machine.n_threads ? host.machine.n_threads : 1;
-    struct writer writer = {.options = options, .records = json_array()};
+    struct writer writer = {.options = options, .records = json_array(), .free_bytes = stile_memory_free()};
     const struct bench_plan plan = {
         .models = models->models,
         .n_models = models->n,
@@ -108,7 +177,8 @@ static int measure(const struct options *options, const struct bench_models *mod
     };
     writer.plan = &plan;
     writer.style = options->csv ? TABLE_CSV : options->markdown ? TABLE_MARKDOWN : TABLE_PLAIN;
-    int failed = bench_run(&plan, on_result, &error);
+    int failed = options->show_plan ? show_plans(&writer, &error) : 0;
+    if (!failed) failed = bench_run(&plan, on_result, &error);
     clear_line(&writer);
     if (json_array_size(writer.records) > 0) finish(&writer);
     json_decref(writer.records);

@@ -50,7 +50,7 @@ const struct command command_table[] = {
      "'stile run' says what share of the read bandwidth a reply used.\n\n"
      "Ctrl-C ends it; what was measured until then is shown, but not kept.",
      0, 0, command_probe},
-    {"plan", FOR_PLAN, "MODEL|SHAPE [--machine NAME | --all-machines] [OPTIONS]",
+    {"plan", FOR_PLAN, "MODEL|SHAPE [--machine NAME] [OPTIONS] | --audit",
      "say how fast a model will run, here or elsewhere, before it does",
      "Reads only the header of a model and says whether it fits, where each part of it will lie, how much memory that "
      "takes, and how fast prompts and replies will be, with what limits them and how far off the prediction may be; "
@@ -58,8 +58,10 @@ const struct command command_table[] = {
      "things are measured in some seconds. SHAPE is a published model by name, such as llama-3.1-70b. With --machine "
      "the same is said of a computer that "
      "one may not own, from data sheets and what published engines are known to make of them; --all-machines and "
-     "--all-formats rank what there is.",
-     1, 1, command_plan},
+     "--all-formats rank what there is.\n\n"
+     "'stile run' and 'stile bench' keep what was predicted of them and what came of it: --audit shows how far "
+     "predictions are off here, and off what others published.",
+     0, 1, command_plan},
     {"help", FOR_HELP, "[COMMAND]", "explain a command", "Explains a command and its options.", 0, 1, command_help},
     {NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -47,7 +47,7 @@ struct options {
     /* plan */
     int64_t n_batch, n_depth, n_prompt, n_generated;
     const char *plan_format;
-    bool audit, all_machines, all_formats;
+    bool audit, show_plan, all_machines, all_formats;
     const char *machine, *svg;
     double min_tps, max_loss, max_watts;
     uint64_t max_memory_bytes;

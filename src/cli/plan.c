@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/header.h"
 #include "cli/interrupt.h"
+#include "cli/plan_audit.h"
 #include "cli/plan_rank.h"
 #include "cli/plan_show.h"
 
@@ -103,6 +104,7 @@ static void find_changes(struct plan_report *report, const struct stile_model *m
         options = report->options;
         options.assumed_memory_bytes =
             memory->weights_bytes + memory->kv_bytes + memory->activations_bytes + memory->other_bytes;
+        options.session.memory_limit_bytes = 0;
         snprintf(what, sizeof what, "memory: %s free", size_text(size, options.assumed_memory_bytes));
         try_change(report, model, &options, what);
     }
@@ -187,6 +189,8 @@ int command_plan(const struct options *options)
     if (n < 0 || (n > 1 && options->svg)) return n < 0 ? EXIT_USAGE : cli_usage("plan: --svg is for one --format");
     int unusable = plan_rank_check(options);
     if (unusable) return unusable;
+    if (options->audit) return plan_audit(options);
+    if (options->n_arguments == 0) return cli_usage("plan needs MODEL or SHAPE: see 'stile help plan'");
     interrupt_install();
     bool here = !options->all_machines && (!options->machine || strcmp(options->machine, "this") == 0);
     if (here && know_machine(&error) != STILE_OK) return cli_error(&error);

@@ -141,7 +141,7 @@ void plan_show(FILE *stream, const struct plan_report *report)
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
-static json_t *estimate_json(const struct stile_estimate *estimate, double unit)
+json_t *plan_estimate_json(const struct stile_estimate *estimate, double unit)
 {
     return json_pack("{s:f, s:f, s:f, s:s}", "value", estimate->value * unit, "low", estimate->low * unit, "high",
                      estimate->high * unit, "bound_by", estimate->bound_by);
@@ -216,11 +216,11 @@ json_t *plan_prediction_json(const struct stile_plan *plan)
                                   count(memory->other_bytes), "total", count(plan_needed_bytes(memory)), "resident",
                                   count(resident)));
     json_object_set_new(object, "tiers", tiers_json(plan));
-    json_object_set_new(object, "decode_tokens_per_s", estimate_json(&plan->decode_tokens_per_s, 1));
-    json_object_set_new(object, "prefill_tokens_per_s", estimate_json(&plan->prefill_tokens_per_s, 1));
+    json_object_set_new(object, "decode_tokens_per_s", plan_estimate_json(&plan->decode_tokens_per_s, 1));
+    json_object_set_new(object, "prefill_tokens_per_s", plan_estimate_json(&plan->prefill_tokens_per_s, 1));
     json_object_set_new(object, "ttft_ms",
-                        json_pack("{s:o, s:o}", "cold", estimate_json(&plan->first_token_cold_s, 1e3), "warm",
-                                  estimate_json(&plan->first_token_warm_s, 1e3)));
+                        json_pack("{s:o, s:o}", "cold", plan_estimate_json(&plan->first_token_cold_s, 1e3), "warm",
+                                  plan_estimate_json(&plan->first_token_warm_s, 1e3)));
     json_object_set_new(object, "expert_hit_share", json_real(plan->expert_hit_share));
     add_origin(object, plan);
     return object;

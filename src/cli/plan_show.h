@@ -27,6 +27,8 @@ uint64_t plan_needed_bytes(const struct stile_memory *memory);
 json_t *plan_prediction_json(const struct stile_plan *plan);
 
 void plan_show(FILE *stream, const struct plan_report *report);
+/* Values times `unit`. */
+json_t *plan_estimate_json(const struct stile_estimate *estimate, double unit);
 json_t *plan_json(const struct plan_report *report);
 
 #endif

@@ -81,6 +81,8 @@ static const struct {
     [STILE_MATVEC] = {WEIGHTS, 1e9, "of "},
     [STILE_ATTENTION] = {ATTENTION, 1e9, "many tokens"},
     [STILE_ATTENTION_TOKEN] = {ATTENTION, 1e9, "one token"},
+    [STILE_ATTENTION_NARROW] = {ATTENTION, 1e9, "narrow heads"},
+    [STILE_ATTENTION_TOKEN_NARROW] = {ATTENTION, 1e9, "narrow, one"},
     [STILE_ELEMENTS] = {ATTENTION, 1e9, "many tokens"},
     [STILE_DISK_SEQUENTIAL] = {DISK, 1e6, "sequential"},
     [STILE_DISK_RANDOM] = {DISK, 1e6, "random"},

@@ -40,6 +40,8 @@ int engine_open(struct engine *engine, const struct options *options)
         .repeat_last_n = stile_sampler_defaults().repeat_last_n,
         .seed = (uint64_t)options->seed,
     };
+    engine->free_bytes = stile_memory_free();
+    if (options->show_plan) reply_show_plan(engine, options);
     if (stile_model_memory(engine->model, &session, &engine->memory, &error) != STILE_OK ||
         stile_session_create(&engine->session, engine->model, &session, &error) != STILE_OK ||
         stile_sampler_create(&engine->sampler, &sampler, &error) != STILE_OK) {

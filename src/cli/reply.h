@@ -15,6 +15,7 @@ struct engine {
     /* the last reply */
     struct stile_generation result;
     struct buffer text;
+    uint64_t free_bytes;    /* of memory, when the session began */
     uint64_t first_text_ns; /* from the start of the program to its first text; 0: there was none */
 };
 
@@ -33,6 +34,11 @@ void conversation_drop(json_t *conversation); /* the last message */
 int reply_conversation(struct engine *engine, const struct options *options, const json_t *conversation, bool stream);
 /* The same for a text given to the model as it is. */
 int reply_raw(struct engine *engine, const struct options *options, const char *text, size_t n_bytes, bool stream);
+
+/* What to expect of the session, on stderr. */
+void reply_show_plan(const struct engine *engine, const struct options *options);
+/* Keeps what was expected of the last reply, and what came of it. */
+void reply_grade(const struct engine *engine, const struct options *options);
 
 /* The line about the last reply, on stderr. */
 void stats_line(const struct engine *engine);

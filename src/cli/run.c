@@ -48,6 +48,7 @@ static int answer(struct engine *engine, const struct options *options, const st
     }
     /* A stopped reply has its figures too, one that failed has none. */
     if (status == EXIT_FAILED) return status;
+    reply_grade(engine, options);
     if (options->json) {
         json_show(stats_json(engine, options));
     } else {

@@ -277,6 +277,7 @@ static int run_setting(struct bench *bench, uint32_t threads, uint32_t batch, st
                                         .depth = plan->depths.values[d],
                                         .threads = threads,
                                         .batch = batch,
+                                        .n_ctx = bench->n_ctx,
                                         .decode = decode};
             test.n_tokens = decode ? plan->generates.values[i - plan->prompts.n] : plan->prompts.values[i];
             if (test.n_tokens > 0) failed = run_test(bench, &test, error);

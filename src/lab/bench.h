@@ -60,6 +60,7 @@ struct bench_result {
     char test[40]; /* "pp512", "tg128@d4096", "load", "first-token", "load-cold" */
     enum bench_metric metric;
     uint32_t n_tokens, depth, threads, batch;
+    uint32_t n_ctx; /* of the session */
     bool decode;
     const double *samples; /* in the order of measuring */
     size_t n_samples;

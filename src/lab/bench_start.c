@@ -64,7 +64,8 @@ static int run_start(struct bench *bench, const char *name, uint32_t n_tokens, s
     struct bench_result test = {.metric = BENCH_SECONDS,
                                 .n_tokens = n_tokens,
                                 .threads = plan->threads.values[0],
-                                .batch = plan->batches.values[0]};
+                                .batch = plan->batches.values[0],
+                                .n_ctx = bench->n_ctx};
     double time_s;
     size_t n_samples = 0;
     int failed = 0;

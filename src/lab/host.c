@@ -127,6 +127,17 @@ void host_noise_between(const struct host_moment *begin, const struct host_momen
     noise->crowded = others > 0.1 && others + n_threads > n_processors + 0.1;
 }
 
+uint64_t host_own_memory(void)
+{
+    char line[256];
+    unsigned long long kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "RssAnon: %llu", &kib) == 1) break;
+    if (file) fclose(file);
+    return kib * 1024;
+}
+
 uint64_t host_peak_memory(void)
 {
     struct rusage usage;

@@ -45,6 +45,10 @@ void host_noise_between(const struct host_moment *begin, const struct host_momen
 /* Most memory this process had at any time. */
 uint64_t host_peak_memory(void);
 
+/* Of what it has now, that which is its own: without the pages of files, which the system can take back at any time. 0
+ * where the system does not say. */
+uint64_t host_own_memory(void);
+
 /* Asks the system to forget the file's pages, and looks: false when more than 1% of them stayed (or it cannot tell). A
  * file that is mapped and used somewhere stays. */
 bool host_drop_file(const char *path);

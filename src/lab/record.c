@@ -207,6 +207,7 @@ json_t *record_make(const struct bench_plan *plan, const struct bench_result *re
     set(record, "spread", json_real(stats_spread(&stats)));
     set_rates(record, plan, result, stats.median);
     set_count(record, "peak_memory_bytes", host_peak_memory());
+    set_count(record, "own_memory_bytes", host_own_memory());
     set(record, "ratio_to_first", result->first_samples ? ratio_json(result) : NULL);
     set(record, "tiers", tiers_json(result));
     set_count(record, "memory_limit_bytes", plan->memory_limit_bytes);

@@ -36,6 +36,8 @@ static const struct {
     [STILE_MATVEC] = {"matvec", "bytes_per_s", "threads", "matrix_bytes"},
     [STILE_ATTENTION] = {"attention", "macs_per_s", "threads", NULL},
     [STILE_ATTENTION_TOKEN] = {"attention_token", "macs_per_s", "threads", NULL},
+    [STILE_ATTENTION_NARROW] = {"attention_narrow", "macs_per_s", "threads", NULL},
+    [STILE_ATTENTION_TOKEN_NARROW] = {"attention_token_narrow", "macs_per_s", "threads", NULL},
     [STILE_ELEMENTS] = {"elements", "elements_per_s", "threads", NULL},
     [STILE_DISK_SEQUENTIAL] = {"disk_sequential", "bytes_per_s", "in_flight", "block_bytes"},
     [STILE_DISK_RANDOM] = {"disk_random", "bytes_per_s", "in_flight", "block_bytes"},

@@ -240,6 +240,8 @@ static void price_attention(const struct pricing *pricing, const struct cost *co
 {
     const struct plan_processor *processor = &pricing->machine->tiers[0].processor;
     enum format format = pricing->request->kv_format;
+    double n_pairs = (double)cost->macs / (2.0 * pricing->request->program->model->hparams.head_dim);
+    spent->arithmetic += n_pairs * (n == 1 ? processor->kv_pair_s : processor->attention_pair_s)[format];
     if (n == 1) {
         spent->memory +=
             per((double)cost->kv_bytes, of(&processor->kv_bytes_per_s[format], pricing->end), &spent->unknown);

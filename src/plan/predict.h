@@ -35,10 +35,12 @@ struct plan_processor {
      * tokens) and output_s for each of its results; by the format of the weights. */
     struct plan_range macs_per_s[FORMAT_COUNT];
     double weight_s[FORMAT_COUNT], output_s[FORMAT_COUNT];
-    /* Attention of one token takes kv_bytes / kv_bytes_per_s + macs / kv_macs_per_s, by the format of the KV cache; of
-     * many tokens macs / attention_macs_per_s. */
+    /* Attention of one token takes kv_bytes / kv_bytes_per_s + macs / kv_macs_per_s, and kv_pair_s for each pair of a
+     * query and a position it sees (an exponential, whatever the width of heads); of many tokens macs /
+     * attention_macs_per_s, and attention_pair_s. By the format of the KV cache. */
     struct plan_range kv_bytes_per_s[FORMAT_COUNT], kv_macs_per_s[FORMAT_COUNT];
     struct plan_range attention_macs_per_s[FORMAT_COUNT];
+    double kv_pair_s[FORMAT_COUNT], attention_pair_s[FORMAT_COUNT];
     /* Everything else (norms, activations, sums, quantizing): elements read or written per second. */
     struct plan_range elements_per_s;
     struct plan_range op_s;   /* for each product and attention, beyond the above: handing over between threads */

@@ -28,7 +28,8 @@ static const struct {
 
 /* The shapes that run/probe_kernels.c multiplies. */
 enum { K = 2048, K_NARROW = 512, TOKENS = 128, TOKENS_FEW = 8, MATRIX_BYTES = 4 << 20, MATRIX_BYTES_SMALL = 256 << 10 };
-enum { N_GROUP = 4, SMALL_PAGE_BYTES = 4096, READS_IN_FLIGHT = 8 };
+enum { HEAD_DIM = 128, HEAD_DIM_NARROW = 64, N_GROUP = 4, N_GROUP_NARROW = 3 };
+enum { SMALL_PAGE_BYTES = 4096, READS_IN_FLIGHT = 8 };
 
 static struct plan_range around(double value, double spread)
 {
@@ -38,7 +39,8 @@ static struct plan_range around(double value, double spread)
 
 struct here {
     const struct stile_probe *probe;
-    uint32_t n_threads;
+    uint32_t n_threads;              /* that were measured */
+    double memory_share, work_share; /* what the threads that will work make of reading and of arithmetic, of these */
     /* What is usual of a quantity, as a share of its best, and its spread: over all formats. Measuring one takes some
      * hundredths of a second, so what disturbs hits some formats and not others, and their own medians tell little. */
     double usual[STILE_N_QUANTITIES], spread[STILE_N_QUANTITIES];
@@ -60,21 +62,40 @@ static void pool(struct here *here)
     }
 }
 
-/* 0 where it was not measured. */
-static double usual_of(const struct here *here, const struct stile_measurement *m)
+/* Kernels are measured with all threads: with less of them, arithmetic has less of these, and memory what it was read
+ * with by so many, or at most so many times what one thread reads. */
+static void share_out(struct here *here, uint32_t n_threads)
 {
-    return m ? m->best * here->usual[m->quantity] : 0;
+    double read[2] = {0};
+    for (uint32_t i = 0; i < here->probe->n; i++) {
+        const struct stile_measurement *m = &here->probe->measurements[i];
+        if (m->quantity == STILE_ELEMENTS) here->n_threads = m->n_threads;
+    }
+    here->memory_share = here->work_share = 1;
+    if (here->n_threads == 0 || n_threads >= here->n_threads) return;
+    here->work_share = (double)n_threads / here->n_threads;
+    const uint32_t counts[2] = {n_threads, here->n_threads};
+    for (int i = 0; i < 2; i++) {
+        const struct stile_measurement *m =
+            stile_probe_find(here->probe, STILE_MEMORY_READ, counts[i], SMALL_PAGE_BYTES, NULL);
+        const struct stile_measurement *one =
+            stile_probe_find(here->probe, STILE_MEMORY_READ, 1, SMALL_PAGE_BYTES, NULL);
+        read[i] = m ? m->best : one ? n_threads * one->best : 0;
+    }
+    if (read[0] > 0 && read[0] < read[1]) here->memory_share = read[0] / read[1];
 }
 
-static struct plan_range range_of(const struct here *here, const struct stile_measurement *m)
+/* What is usual; 0 where it was not measured. */
+static double rate(const struct here *here, enum stile_quantity quantity, uint64_t size_bytes, const char *format)
 {
-    return m ? around(usual_of(here, m), here->spread[m->quantity]) : (struct plan_range){0, 0, 0};
+    const struct stile_measurement *m = stile_probe_find(here->probe, quantity, here->n_threads, size_bytes, format);
+    bool memory = quantity == STILE_MEMORY_READ || quantity == STILE_MATVEC;
+    return m ? m->best * here->usual[quantity] * (memory ? here->memory_share : here->work_share) : 0;
 }
 
-static const struct stile_measurement *find(const struct here *here, enum stile_quantity quantity, uint64_t size_bytes,
-                                            const char *format)
+static struct plan_range range_of(const struct here *here, enum stile_quantity quantity, uint64_t size_bytes)
 {
-    return stile_probe_find(here->probe, quantity, here->n_threads, size_bytes, format);
+    return around(rate(here, quantity, size_bytes, NULL), here->spread[quantity]);
 }
 
 /* The format that stands for others with the same kind of activations where only some were measured: floats, blocks of
@@ -90,12 +111,10 @@ static void set_products(struct plan_processor *processor, const struct here *he
 {
     const struct format_info *info = format_info(format);
     const char *kind = kind_of(info);
-    const struct stile_measurement *measured = find(here, STILE_MATMUL, 0, info->name);
-    double spread = measured ? here->spread[STILE_MATMUL] : fixed.kind_spread;
-    double usual_kind = usual_of(here, find(here, STILE_MATMUL, 0, kind));
-    double usual = measured ? usual_of(here, measured) : usual_kind;
-    double narrow = usual_of(here, find(here, STILE_MATMUL_NARROW, 0, kind));
-    double few = usual_of(here, find(here, STILE_MATMUL_FEW, 0, kind));
+    double measured = rate(here, STILE_MATMUL, 0, info->name), usual_kind = rate(here, STILE_MATMUL, 0, kind);
+    double usual = measured > 0 ? measured : usual_kind;
+    double spread = measured > 0 ? here->spread[STILE_MATMUL] : fixed.kind_spread;
+    double narrow = rate(here, STILE_MATMUL_NARROW, 0, kind), few = rate(here, STILE_MATMUL_FEW, 0, kind);
     if (!(usual > 0)) return;
     double time_s = 1 / usual;
     if (narrow > 0 && few > 0) {
@@ -113,19 +132,38 @@ static void set_products(struct plan_processor *processor, const struct here *he
     processor->macs_per_s[format] = around(1 / time_s, spread);
 }
 
-/* Reading the cache and multiplying by it add up: with the rate of memory, that of multiplying follows. */
+/* Seconds for a pair of a query and a position, with heads of two widths: what is left when the time of reading is
+ * taken off. What of it grows with the width is multiplications. */
+static void split_pair(double wide_s, double narrow_s, struct plan_range *macs_per_s, double *pair_s, double spread)
+{
+    double mac_s = narrow_s > 0 ? (wide_s - narrow_s) / (2 * (HEAD_DIM - HEAD_DIM_NARROW)) : 0;
+    double pair = wide_s - mac_s * 2 * HEAD_DIM;
+    if (!(mac_s > 0.3 * wide_s / (2 * HEAD_DIM)) || !(pair > 0)) { /* only one was measured, or one was disturbed */
+        mac_s = wide_s / (2 * HEAD_DIM);
+        pair = 0;
+    }
+    *macs_per_s = around(1 / mac_s, spread);
+    *pair_s = pair;
+}
+
 static void set_attention(struct plan_processor *processor, const struct here *here, enum format format,
                           double read_bytes_per_s)
 {
     const struct format_info *info = format_info(format);
-    const struct stile_measurement *many = find(here, STILE_ATTENTION, 0, info->name);
-    const struct stile_measurement *token = find(here, STILE_ATTENTION_TOKEN, 0, info->name);
-    processor->attention_macs_per_s[format] = range_of(here, many);
-    if (!many || !token || !(read_bytes_per_s > 0)) return;
-    double mac_bytes = (double)info->block_bytes / info->block_elements / N_GROUP;
-    double mac_s = 1 / usual_of(here, token) - mac_bytes / read_bytes_per_s, least_s = 1 / usual_of(here, many);
-    processor->kv_macs_per_s[format] = around(1 / (mac_s > least_s ? mac_s : least_s), token->spread);
-    processor->kv_bytes_per_s[format] = around(read_bytes_per_s, token->spread);
+    double many = rate(here, STILE_ATTENTION, 0, info->name), token = rate(here, STILE_ATTENTION_TOKEN, 0, info->name);
+    double many_narrow = rate(here, STILE_ATTENTION_NARROW, 0, info->name);
+    double token_narrow = rate(here, STILE_ATTENTION_TOKEN_NARROW, 0, info->name);
+    if (!(many > 0 && token > 0 && read_bytes_per_s > 0)) return;
+    double position_s = 2.0 * info->block_bytes / info->block_elements / read_bytes_per_s; /* of one dimension */
+    double wide_s = 2 * HEAD_DIM / token - HEAD_DIM * position_s / N_GROUP;
+    double narrow_s = 2 * HEAD_DIM_NARROW / token_narrow - HEAD_DIM_NARROW * position_s / N_GROUP_NARROW;
+    split_pair(2 * HEAD_DIM / many, many_narrow > 0 ? 2 * HEAD_DIM_NARROW / many_narrow : 0,
+               &processor->attention_macs_per_s[format], &processor->attention_pair_s[format],
+               here->spread[STILE_ATTENTION]);
+    if (wide_s < 2 * HEAD_DIM / many) wide_s = 2 * HEAD_DIM / many;
+    split_pair(wide_s, token_narrow > 0 ? narrow_s : 0, &processor->kv_macs_per_s[format],
+               &processor->kv_pair_s[format], here->spread[STILE_ATTENTION_TOKEN]);
+    processor->kv_bytes_per_s[format] = around(read_bytes_per_s, here->spread[STILE_ATTENTION_TOKEN]);
 }
 
 static void set_processor(struct plan_processor *processor, const struct here *here, double read_bytes_per_s)
@@ -134,22 +172,21 @@ static void set_processor(struct plan_processor *processor, const struct here *h
     for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
         const struct format_info *info = format_info(f);
         if (!info || !info->decode) continue;
-        const struct stile_measurement *vector = find(here, STILE_MATVEC, MATRIX_BYTES, info->name);
+        double vector = rate(here, STILE_MATVEC, MATRIX_BYTES, info->name);
         /* disturbances are in the rate of memory already */
-        double spread = vector ? 0 : fixed.kind_spread;
-        if (!vector) vector = find(here, STILE_MATVEC, MATRIX_BYTES, kind_of(info));
-        if (vector && read_bytes_per_s > 0)
-            processor->read_share[f] = around(usual_of(here, vector) / read_bytes_per_s, spread);
+        double spread = vector > 0 ? 0 : fixed.kind_spread;
+        if (!(vector > 0)) vector = rate(here, STILE_MATVEC, MATRIX_BYTES, kind_of(info));
+        if (vector > 0 && read_bytes_per_s > 0) processor->read_share[f] = around(vector / read_bytes_per_s, spread);
         set_products(processor, here, (enum format)f);
     }
     for (size_t i = 0; i < sizeof caches / sizeof *caches; i++)
         set_attention(processor, here, caches[i], read_bytes_per_s);
-    processor->elements_per_s = range_of(here, find(here, STILE_ELEMENTS, 0, NULL));
+    processor->elements_per_s = range_of(here, STILE_ELEMENTS, 0);
     /* small matrices cost more than their bytes */
-    const struct stile_measurement *small = find(here, STILE_MATVEC, MATRIX_BYTES_SMALL, "Q8_0");
-    const struct stile_measurement *large = find(here, STILE_MATVEC, MATRIX_BYTES, "Q8_0");
-    double op_s = small && large ? MATRIX_BYTES_SMALL * (1 / small->best - 1 / large->best) : 0;
-    if (op_s > 0) processor->op_s = around(op_s, small->spread);
+    double small = rate(here, STILE_MATVEC, MATRIX_BYTES_SMALL, "Q8_0"),
+           large = rate(here, STILE_MATVEC, MATRIX_BYTES, "Q8_0");
+    double op_s = small > 0 && large > 0 ? MATRIX_BYTES_SMALL * (1 / small - 1 / large) : 0;
+    if (op_s > 0) processor->op_s = around(op_s, here->spread[STILE_MATVEC]);
     processor->pass_s = around(fixed.pass_s, 0);
     processor->logit_s = fixed.logit_s;
 }
@@ -170,16 +207,17 @@ static struct plan_range disk_rate(const struct stile_probe *probe)
 void plan_machine_here(struct plan_machine *plan_machine, const struct machine *machine, int n_threads)
 {
     const struct stile_probe *probe = &machine->probe;
-    struct here here = {.probe = probe, .n_threads = (uint32_t)n_threads};
+    struct here here = {.probe = probe};
     struct plan_tier *memory = &plan_machine->tiers[0], *disk = &plan_machine->tiers[1];
     memset(plan_machine, 0, sizeof *plan_machine);
+    share_out(&here, (uint32_t)n_threads);
     pool(&here);
     snprintf(plan_machine->name, sizeof plan_machine->name, "%s", machine->cpu);
     plan_machine->n_tiers = 2;
     snprintf(memory->name, sizeof memory->name, "memory");
     memory->capacity_bytes = machine->memory.available_bytes;
     memory->computes = true;
-    memory->read_bytes_per_s = range_of(&here, find(&here, STILE_MEMORY_READ, SMALL_PAGE_BYTES, NULL));
+    memory->read_bytes_per_s = range_of(&here, STILE_MEMORY_READ, SMALL_PAGE_BYTES);
     set_processor(&memory->processor, &here, memory->read_bytes_per_s.value);
     snprintf(disk->name, sizeof disk->name, "disk");
     disk->capacity_bytes = UINT64_MAX;

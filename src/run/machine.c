@@ -3,6 +3,7 @@
 
 #include "base/threads.h"
 #include "kernel/kernel.h"
+#include "run/budget.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,14 @@ int stile_machine_describe(struct stile_machine *machine, struct stile_error *er
 int stile_machine_known(struct stile_machine *machine, struct stile_error *error)
 {
     return describe(machine, false, error);
+}
+
+uint64_t stile_memory_free(void)
+{
+    static const struct stile_session_options no_limit = {.n_ctx = 0};
+    struct machine_memory memory;
+    machine_memory_read(&memory, "/proc", "/sys/fs/cgroup");
+    return budget_usable_bytes(&no_limit, &memory);
 }
 
 void stile_probe_known(struct stile_probe *probe)

@@ -1,5 +1,6 @@
 /* plan.c - predictions for the public interface: a model, a session's options, a machine. */
 #include "base/error.h"
+#include "base/threads.h"
 #include "run/budget.h"
 #include "run/plan_private.h"
 
@@ -143,6 +144,12 @@ static int place(struct placement **placement, const struct plan_request *reques
     return failed == STILE_ERROR_MEMORY ? 0 : failed;
 }
 
+static uint64_t assumed(const struct stile_plan_options *options)
+{
+    uint64_t bytes = options->assumed_memory_bytes, limit = options->session.memory_limit_bytes;
+    return limit > 0 && limit < bytes ? limit : bytes;
+}
+
 /* A machine that was measured: this one, or one in a file. */
 static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, const struct stile_plan_options *options,
                          const char *path, struct stile_error *error)
@@ -157,10 +164,10 @@ static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, con
     } *room = malloc(sizeof *room);
     if (!room) return error_memory(error, sizeof *room, "a plan");
     int failed = path ? machine_read_file(&room->machine, path, error)
-                      : machine_describe(&room->machine, n_threads, false, error);
+                      : machine_describe(&room->machine, threads_default_count(), false, error);
     if (!failed) {
         uint64_t usable_bytes = budget_usable_bytes(&ask->session, &room->machine.memory);
-        if (options->assumed_memory_bytes > 0) usable_bytes = options->assumed_memory_bytes;
+        if (options->assumed_memory_bytes > 0) usable_bytes = assumed(options);
         if (path) n_threads = room->machine.n_threads;
         plan_machine_here(&room->plan_machine, &room->machine, n_threads);
         room->plan_machine.tiers[0].capacity_bytes = usable_bytes;

@@ -26,7 +26,8 @@ static const enum format caches[] = {FORMAT_F16, FORMAT_Q8_0, FORMAT_F32};
 /* ROWS x K: all rows of a thread stay in its cache while the tokens go by. */
 enum { K = 2048, K_NARROW = 512, ROWS = 128, TOKENS = 128, TOKENS_FEW = 8 };
 enum { MATRIX_BYTES = 4 << 20, MATRIX_BYTES_SMALL = 256 << 10 };
-enum { HEAD_DIM = 128, N_KV_HEADS = 8, N_GROUP = 4, CONTEXT = 2048, ATTENTION_TOKENS = 64 };
+enum { HEAD_DIM = 128, N_GROUP = 4, HEAD_DIM_NARROW = 64, N_GROUP_NARROW = 3 };
+enum { N_KV_HEADS = 8, CONTEXT = 2048, ATTENTION_TOKENS = 64 };
 enum { ELEMENTS = 8192, ELEMENT_ROWS = 256 };
 
 enum {
@@ -216,8 +217,8 @@ static void attention_run(void *argument, int i, int n)
         struct kernel_attention job = a->job;
         job.kv.keys = a->memory + 2 * head * a->side_bytes;
         job.kv.values = a->memory + (2 * head + 1) * a->side_bytes;
-        job.q += head % N_KV_HEADS * N_GROUP * HEAD_DIM;
-        job.out += head % N_KV_HEADS * N_GROUP * HEAD_DIM;
+        job.q += head % N_KV_HEADS * job.n_heads * job.kv.head_dim;
+        job.out += head % N_KV_HEADS * job.n_heads * job.kv.head_dim;
         a->table->attention(&job, a->scratch + (size_t)i * a->scratch_bytes);
     }
 }
@@ -236,7 +237,8 @@ static double attention_pass(void *argument, const struct stile_measurement *m, 
         spent_ns = clock_ns() - begin_ns;
         n++;
     } while (spent_ns + spent_ns / n / 2 < time_ns);
-    return (double)n * 2 * pairs * HEAD_DIM * N_GROUP * (double)a->n_heads * 1e9 / (double)(spent_ns + 1);
+    pairs *= (double)(a->job.n_heads * a->n_heads * n);
+    return 2 * pairs * (double)a->job.kv.head_dim * 1e9 / (double)(spent_ns + 1);
 }
 
 /* One sample: many tokens at the end of a context, or one, with a cache that the processor's caches cannot hold. */
@@ -244,28 +246,30 @@ static int measure_attention(struct probe_work *work, enum stile_quantity quanti
                              const struct machine_area *area, struct threads *threads, struct stile_error *error)
 {
     char what[64];
-    bool single = quantity == STILE_ATTENTION_TOKEN;
-    size_t n_tokens = single ? 1 : ATTENTION_TOKENS, stride = N_KV_HEADS * N_GROUP * HEAD_DIM;
+    bool single = quantity == STILE_ATTENTION_TOKEN || quantity == STILE_ATTENTION_TOKEN_NARROW;
+    bool narrow = quantity == STILE_ATTENTION_NARROW || quantity == STILE_ATTENTION_TOKEN_NARROW;
+    size_t head_dim = narrow ? HEAD_DIM_NARROW : HEAD_DIM, n_group = narrow ? N_GROUP_NARROW : N_GROUP;
+    size_t n_tokens = single ? 1 : ATTENTION_TOKENS, stride = N_KV_HEADS * n_group * head_dim;
     size_t n_threads = (size_t)threads_count(threads);
     struct attention a = {.table = kernel_select(NULL), .threads = threads, .memory = area->data};
-    a.side_bytes = kernel_kv_bytes(format, HEAD_DIM, CONTEXT);
+    a.side_bytes = kernel_kv_bytes(format, head_dim, CONTEXT);
     a.n_heads = single ? area->size_bytes / (2 * a.side_bytes) / n_threads * n_threads : N_KV_HEADS * n_threads;
-    a.scratch_bytes = align_up(kernel_attention_scratch_bytes(HEAD_DIM));
+    a.scratch_bytes = align_up(kernel_attention_scratch_bytes(head_dim));
     a.q = calloc(2 * n_tokens * stride, sizeof *a.q);
     a.scratch = aligned_alloc(KERNEL_ALIGNMENT, n_threads * a.scratch_bytes);
     if (a.n_heads > 0 && a.n_heads * 2 * a.side_bytes <= area->size_bytes && a.q && a.scratch) {
         a.out = a.q + n_tokens * stride;
         fill_numbers(a.q, n_tokens * stride, 3);
         memset(area->data, 0, a.n_heads * 2 * a.side_bytes);
-        a.job = (struct kernel_attention){.kv = {.format = format, .head_dim = HEAD_DIM, .capacity = CONTEXT},
+        a.job = (struct kernel_attention){.kv = {.format = format, .head_dim = head_dim, .capacity = CONTEXT},
                                           .q = a.q,
                                           .out = a.out,
                                           .stride = stride,
                                           .n_tokens = n_tokens,
-                                          .n_heads = N_GROUP,
+                                          .n_heads = n_group,
                                           .position = CONTEXT - n_tokens,
                                           .scale = 0.1f};
-        probe_sample(work, what, measurement_of(quantity, threads, format, what), rest_share / (2 * N_CACHES + 1),
+        probe_sample(work, what, measurement_of(quantity, threads, format, what), rest_share / (4 * N_CACHES + 1),
                      attention_pass, &a);
     }
     bool ok = a.q && a.scratch;
@@ -322,7 +326,7 @@ static int measure_elements(struct probe_work *work, struct threads *threads, st
     for (size_t done = ELEMENTS; done < n; done += ELEMENTS)
         memcpy(e.memory + done, e.memory, ELEMENTS * sizeof(float));
     const struct stile_measurement m = {.quantity = STILE_ELEMENTS, .n_threads = (uint32_t)threads_count(threads)};
-    probe_sample(work, "kernels, element by element", m, rest_share / (2 * N_CACHES + 1), elements_pass, &e);
+    probe_sample(work, "kernels, element by element", m, rest_share / (4 * N_CACHES + 1), elements_pass, &e);
     free(e.memory);
     return 0;
 }
@@ -332,7 +336,7 @@ static int measure_elements(struct probe_work *work, struct threads *threads, st
 uint32_t probe_kernels_count(const struct probe_work *work)
 {
     int n_pools = work->counts[work->n_counts - 1] > 1 ? 2 : 1;
-    return (uint32_t)(n_pools * N_FORMATS + 2 * N_KINDS + N_FORMATS + 1 + 2 * N_CACHES + 1);
+    return (uint32_t)(n_pools * N_FORMATS + 2 * N_KINDS + N_FORMATS + 1 + 4 * N_CACHES + 1);
 }
 
 /* One sample of each, with all threads. `area` is empty where there is too little memory. */
@@ -345,10 +349,9 @@ static int measure_round(struct probe_work *work, const struct machine_area *are
         failed = measure_matmul(work, STILE_MATMUL_NARROW, kinds[f], threads, share, error);
         if (!failed) failed = measure_matmul(work, STILE_MATMUL_FEW, kinds[f], threads, share, error);
     }
-    for (int f = 0; f < N_CACHES && area->data && !failed && !probe_cancelled(work); f++) {
-        failed = measure_attention(work, STILE_ATTENTION, caches[f], area, threads, error);
-        if (!failed) failed = measure_attention(work, STILE_ATTENTION_TOKEN, caches[f], area, threads, error);
-    }
+    for (int i = 0; i < 4 * N_CACHES && area->data && !failed && !probe_cancelled(work); i++)
+        failed = measure_attention(work, STILE_ATTENTION + (enum stile_quantity)(i % 4), caches[i / 4], area, threads,
+                                   error);
     for (int f = 0; f < N_FORMATS && area->data && !failed && !probe_cancelled(work); f++)
         failed = measure_matvec(work, formats[f], MATRIX_BYTES, area, threads, error);
     if (!failed && area->data) failed = measure_matvec(work, FORMAT_Q8_0, MATRIX_BYTES_SMALL, area, threads, error);
