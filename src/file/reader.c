@@ -21,6 +21,7 @@ size_t reader_buffer_bytes(size_t size_bytes)
 
 enum { WINDOW_BYTES = 192 << 20, SKIPPED_BYTES = 48 << 20, WINDOWS_BETWEEN_TRIALS = 100 };
 static const double worth_changing = 1.1;
+static const double cached_costs = 1.15; /* reads through the page cache take a processor's time, too */
 
 static uint64_t busy_ns(const struct reader *reader)
 {
@@ -41,6 +42,7 @@ static void ways_count(struct reader *reader, size_t n_bytes)
     if (w->window_bytes < WINDOW_BYTES) return;
     uint64_t now_ns = busy_ns(reader);
     double rate = (double)w->window_bytes * 1e9 / (double)(now_ns - w->window_busy_ns + 1);
+    if (w->now == READER_CACHED) rate /= cached_costs;
     double *known = &w->rates[w->now], other = w->rates[!w->now];
     *known = *known > 0 ? (*known + rate) / 2 : rate;
     w->window_bytes = 0;

