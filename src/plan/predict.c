@@ -375,6 +375,7 @@ static void predict_prompt(struct plan *plan, const struct pricing *pricing)
     double prompt_s = prompt_time(pricing, &bound);
     enum end slow = pricing->end == END_LOW ? END_HIGH : pricing->end == END_HIGH ? END_LOW : END_VALUE;
     double open_s = machine->open_s + machine->open_token_s * request->program->model->hparams.n_vocab;
+    double map_s = machine->map_byte_s * (double)plan->memory.weights_bytes;
     double load_rate = of(&machine->load_bytes_per_s, pricing->end);
     double load_s = load_rate > 0 ? (double)plan->memory.weights_bytes / load_rate : 0;
     if (pricing->end == END_VALUE) {
@@ -390,7 +391,7 @@ static void predict_prompt(struct plan *plan, const struct pricing *pricing)
     set_end(&plan->prefill_tokens_per_s, pricing->end, prompt_s > 0 ? request->n_prompt / prompt_s : 0,
             machine->prefill_error);
     if (!(prompt_s > 0)) return;
-    set_end(&plan->first_warm_s, slow, open_s + prompt_s, machine->first_error);
+    set_end(&plan->first_warm_s, slow, open_s + map_s + prompt_s, machine->first_error);
     if (load_rate > 0)
         set_end(&plan->first_cold_s, slow, open_s + (load_s > prompt_s ? load_s : prompt_s), machine->first_error);
 }

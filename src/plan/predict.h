@@ -5,7 +5,7 @@
  * operation of the program takes as long as the slowest of reading its weights (or the KV cache) and its arithmetic,
  * and operations follow one another, so what tiers compute adds up; what is brought from a tier goes on meanwhile:
  *
- *     t = max(sum over operations, bytes brought / rate, ...) + fill
+ *     t = max(sum over operations, bytes brought / rate, ...)
  *
  * Where things lie: KV cache and activations first, then what every token needs, then experts; the first tier is
  * filled first. Experts that do not fit are kept by use: the popular ones stay (plan_expert_hits).
@@ -64,6 +64,7 @@ struct plan_machine {
     struct plan_range load_bytes_per_s; /* from where model files are, into memory; 0: not known */
     double open_s;                      /* to open a file, and ... */
     double open_token_s;                /* ... for each token of its vocabulary */
+    double map_byte_s;                  /* to make a byte of it usable that is in memory already */
     /* What the formula leaves out, as a share: added to either side of decode, prefill and first token. */
     double decode_error, prefill_error, first_error;
 };
