@@ -63,6 +63,7 @@ void budget_keep(struct tiers *tiers, const struct machine_memory *memory)
     struct tiers_stats stats;
     uint64_t margin = budget_margin_bytes(memory->total_bytes), free_bytes = memory->available_bytes;
     tiers_stats(tiers, &stats);
-    uint64_t needed = stats.absent_bytes + stats.empty_bytes + margin / 4; /* what is yet to be read takes memory too */
+    uint64_t needed =
+        stats.absent_bytes + stats.experts.empty_bytes + margin / 4; /* what is yet to be read takes memory too */
     if (free_bytes < needed) tiers_shrink(tiers, needed - free_bytes + margin / 2);
 }

@@ -45,8 +45,12 @@ void expert_cache_break(struct expert_cache *cache, const struct stile_error *er
 /* Why acquire returned NULL; 0 when it did not. */
 int expert_cache_failed(struct expert_cache *cache, struct stile_error *error);
 
-/* Memory of frames that never held anything: it is not taken from the system yet. */
-uint64_t expert_cache_empty_bytes(struct expert_cache *cache);
+struct expert_cache_stats {
+    uint64_t wanted_bytes, hit_bytes; /* wanted by passes; of these, that were in memory */
+    uint64_t empty_bytes;             /* of frames that never held anything: not taken from the system yet */
+};
+/* By any thread, also during a pass. */
+void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *stats);
 /* Between passes: gives memory back until frames take at most this, least worth first. Never less than one frame of each
  * size. Returns what they take. */
 uint64_t expert_cache_shrink(struct expert_cache *cache, uint64_t bytes);

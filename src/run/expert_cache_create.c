@@ -250,14 +250,17 @@ void expert_cache_free(struct expert_cache *cache)
     free(cache);
 }
 
-uint64_t expert_cache_empty_bytes(struct expert_cache *cache)
+void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *stats)
 {
-    uint64_t bytes = 0;
+    *stats = (struct expert_cache_stats){0};
     pthread_mutex_lock(&cache->lock);
+    for (uint32_t i = 0; i < cache->use->n_layers; i++) {
+        stats->wanted_bytes += cache->use->layers[i].wanted_bytes;
+        stats->hit_bytes += cache->use->layers[i].hit_bytes;
+    }
     for (size_t i = 0; i < cache->n_pools; i++)
-        bytes += (cache->pools[i].n_frames - cache->pools[i].n_begun) * cache->pools[i].room_bytes;
+        stats->empty_bytes += (cache->pools[i].n_frames - cache->pools[i].n_begun) * cache->pools[i].room_bytes;
     pthread_mutex_unlock(&cache->lock);
-    return bytes;
 }
 
 /* ---- giving memory back ------------------------------------------------------------------------ */

@@ -188,12 +188,10 @@ bool stile_session_tiers(const struct stile_session *session, struct stile_tiers
         .read_bytes = stats.read_bytes,
         .reading_ns = stats.reading_ns,
         .waiting_ns = stats.waiting_ns,
+        .wanted_bytes = stats.experts.wanted_bytes,
+        .hit_bytes = stats.experts.hit_bytes,
         .mechanism = stats.direct ? "direct" : "cached",
     };
-    for (uint32_t i = 0; session->use && i < session->use->n_layers; i++) {
-        tiers->wanted_bytes += session->use->layers[i].wanted_bytes;
-        tiers->hit_bytes += session->use->layers[i].hit_bytes;
-    }
     return true;
 }
 

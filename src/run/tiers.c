@@ -1,7 +1,6 @@
 #include "run/tiers.h"
 
 #include "base/clock.h"
-#include "run/expert_cache.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -406,7 +405,7 @@ void tiers_stats(struct tiers *tiers, struct tiers_stats *stats)
         if (p->pieces[i].tier == TIER_RESIDENT && !is_there(&tiers->states[i]))
             stats->absent_bytes += p->pieces[i].size_bytes;
     pthread_mutex_unlock(&tiers->lock);
-    if (tiers->experts) stats->empty_bytes = expert_cache_empty_bytes(tiers->experts);
+    if (tiers->experts) expert_cache_stats(tiers->experts, &stats->experts);
     for (size_t i = 0; i < tiers->n_disks; i++) {
         struct reader_stats disk;
         reader_stats(tiers->disks[i].reader, &disk);

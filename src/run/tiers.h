@@ -12,7 +12,7 @@
 
 #include "backend/cpu.h"
 #include "file/reader.h"
-#include "run/expert_use.h"
+#include "run/expert_cache.h"
 
 struct tiers;
 
@@ -41,7 +41,7 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes);
 struct tiers_stats {
     uint64_t tier_bytes[TIER_COUNT]; /* of weights, by where they are meant to be */
     uint64_t absent_bytes;           /* resident ones that have not been read yet */
-    uint64_t empty_bytes;            /* of the cache of experts: not filled yet */
+    struct expert_cache_stats experts;
     uint64_t n_passes;               /* that ended well */
     uint64_t read_bytes, reading_ns; /* from files; while reads were under way */
     uint64_t waiting_ns;             /* for pieces, the mean thread's */
