@@ -11,7 +11,7 @@ import unittest
 
 from common import LONG, MODEL, STILE, CliTest, model_path
 
-FAILED = 1
+FAILED, USAGE = 1, 2
 STATS = (
     r"load \d+ ms \(open [\d.]+, map [\d.]+, ready [\d.]+\) \| prompt \d+ tokens, [\d.]+/s \| reply \d+ tokens, [\d.]+/s"
     r"(, [\d.]+ a pass \([a-z \d,]+\))? \| read [\d.]+ GB/s, \d+% of this machine's [\d.]+ \| peak [\d.]+ (MiB|GiB)\n"
@@ -111,6 +111,27 @@ class Run(CliTest):
         self.assertEqual(len(hashes), 1, hashes)
         _, err = self.stile("run", MODEL, "-p", "Hello", "-n", "4", "--logits-hash", "--kv", "f32")
         self.assertNotIn(hashes.pop(), err)
+
+    def test_weights_that_are_streamed(self):
+        """The same logits, and the figures say what was read."""
+        words = ("-p", "Hi", "-n", "6", "--temp", "0", "--ctx", "256", "--logits-hash")
+        whole = self.json(*words)
+        self.assertIsNone(whole["tiers"])
+        for limit in ["90M", "0.08GiB", "85000KiB"]:
+            some = self.json(*words, "--memory-limit", limit)
+            self.assertEqual(some["logits_hash"], whole["logits_hash"])
+            self.assertGreater(some["tiers"]["streamed_bytes"], 0)
+            self.assertGreater(some["tiers"]["reply_disk_bytes"], 0)
+        _, err = self.stile("run", MODEL, *words, "--place", "blk.*.ffn_*=streamed")
+        self.assertIn("a pass from the disk", err)
+        for bad in ["much", "-3G", "0", "5X", "4GG", "1e99T", ""]:
+            self.fails("run", MODEL, *words, "--memory-limit", bad, status=USAGE, says="--memory-limit")
+        for option, value, says in [
+            ("--memory-limit", "1M", "GB of memory are needed"),
+            ("--place", "nothing=resident", "nothing=resident"),
+            ("--place", "blk.0.*=slow", "tier"),
+        ]:
+            self.fails("run", MODEL, *words, option, value, status=FAILED, says=says)
 
     def test_isa_of_another_processor(self):
         other = "neon" if os.uname().machine == "x86_64" else "avx2"
