@@ -302,6 +302,27 @@ static void a_mixture_on_a_card(void **state)
     assert_true(mixture.plan.decode_tokens_per_s.range.value > 3 * dense.plan.decode_tokens_per_s.range.value);
 }
 
+/* Guessed tokens share what is read of a long context, but it is read. */
+static void a_long_context(void **state)
+{
+    (void)state;
+    struct standin standin;
+    struct computer_plan one, four;
+    struct computer computer = parse("rtx4090");
+    assert_true(standin_create(&standin, shape_find("llama-3.1-8b"), FORMAT_Q4_K, 4.8));
+    struct plan_request request = request_of(&standin);
+    double kv_bytes = 100000.0 * 32 * 2 * 8 * 128 * 2, weight_bytes = 7.505e9 * 4.8 / 8;
+    request.n_depth = 100000;
+    computer_predict(&computer, &request, &one);
+    assert_about(one.plan.token_bytes[0], kv_bytes + weight_bytes, 0.01);
+    request.n_guessed = 3;
+    request.tokens_per_pass = 2;
+    computer_predict(&computer, &request, &four);
+    double ratio = four.plan.decode_tokens_per_s.range.value / one.plan.decode_tokens_per_s.range.value;
+    assert_true(ratio > 1.5 && ratio <= 2);
+    standin_free(&standin);
+}
+
 static void memory_and_disk(void **state)
 {
     (void)state;
@@ -473,6 +494,7 @@ int main(void)
         cmocka_unit_test(stand_ins_have_the_size_of_their_models),
         cmocka_unit_test(a_card_with_a_host),
         cmocka_unit_test(a_mixture_on_a_card),
+        cmocka_unit_test(a_long_context),
         cmocka_unit_test(memory_and_disk),
         cmocka_unit_test(every_result_makes_sense),
         cmocka_unit_test(published_measurements_are_met),

@@ -91,6 +91,11 @@ static void show_energy(FILE *stream, const struct stile_plan *plan)
             plan->power_w.value, plan->rated_w);
 }
 
+static const char *known_number(char out[32], double value)
+{
+    return value > 0 ? plan_number(out, value) : "-";
+}
+
 static void show_changes(FILE *stream, const struct plan_report *report)
 {
     if (report->n_changes == 0) return;
@@ -99,8 +104,8 @@ static void show_changes(FILE *stream, const struct plan_report *report)
         char decode[32], prefill[32], size[32];
         const struct stile_plan *plan = &report->changes[i].plan;
         fprintf(stream, "%-34s %12s %12s %12s\n", report->changes[i].what,
-                plan_number(decode, plan->decode_tokens_per_s.value),
-                plan_number(prefill, plan->prefill_tokens_per_s.value),
+                known_number(decode, plan->decode_tokens_per_s.value),
+                known_number(prefill, plan->prefill_tokens_per_s.value),
                 size_text(size, plan_needed_bytes(&plan->memory)));
     }
 }

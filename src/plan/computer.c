@@ -334,14 +334,13 @@ static double waiting_share(const struct computer_plan *result)
     return decode->bound_by == PLAN_BOUND_LINK ? fmax(0, 1 - decode->range.value * read_s) : 0;
 }
 
-/* Modelled: rated power times a share, of each device by its share of the time. Never less than moving the bytes takes
- * (4 pJ a bit). */
+/* Modelled: rated power times a share, of each device by its share of the time. */
 static void model_energy(const struct computer *computer, double host_share, struct computer_plan *result)
 {
-    static const double rest_w = 60, unknown_host_w = 100, idle_share = 0.15, move_j_per_byte = 8 * 4e-12;
+    static const double rest_w = 60, unknown_host_w = 100, idle_share = 0.15;
     const struct hardware *device = computer->device;
     const struct plan_range share = efficiency_of(device->kind, device->vendor)->power_share;
-    double base_w = 0.1 * device->tdp_w + 5, host_w = 0, bytes = 0;
+    double base_w = 0.1 * device->tdp_w + 5, host_w = 0;
     double rate = result->plan.decode_tokens_per_s.range.value;
     if (!(device->tdp_w > 0)) return;
     if (is_card(device)) {
@@ -357,13 +356,9 @@ static void model_energy(const struct computer *computer, double host_share, str
     result->power_w =
         (struct plan_range){base_w + device_w * share.value + host_w, base_w + device_w * share.low + host_w / 2,
                             base_w + device_w * share.high + host_w};
-    for (int t = 0; t < result->machine.n_tiers; t++)
-        bytes += result->plan.token_bytes[t];
     if (!(rate > 0)) return;
-    double least_j = bytes * move_j_per_byte;
     const struct plan_range *w = &result->power_w;
-    result->token_j = (struct plan_range){fmax(least_j, w->value / rate), fmax(least_j, w->low / rate),
-                                          fmax(least_j, w->high / rate)};
+    result->token_j = (struct plan_range){w->value / rate, w->low / rate, w->high / rate};
 }
 
 /* Puts the better of two estimates into the first; true when that was the second. */

@@ -248,8 +248,10 @@ static void price_attention(const struct pricing *pricing, const struct cost *co
         spent->arithmetic +=
             per((double)cost->macs, of(&processor->kv_macs_per_s[format], pricing->end), &spent->unknown);
     } else {
-        spent->arithmetic +=
+        double rate = of(&processor->kv_bytes_per_s[format], pricing->end);
+        double macs_s =
             per((double)cost->macs, of(&processor->attention_macs_per_s[format], pricing->end), &spent->unknown);
+        add_slower(spent, rate > 0 ? (double)cost->kv_bytes / rate : 0, macs_s);
     }
     spent->read[0] += (double)cost->kv_bytes;
     spent->overhead += cost_of(&processor->op_s, pricing->end);

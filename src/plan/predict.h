@@ -37,7 +37,8 @@ struct plan_processor {
     double weight_s[FORMAT_COUNT], output_s[FORMAT_COUNT];
     /* Attention of one token takes kv_bytes / kv_bytes_per_s + macs / kv_macs_per_s, and kv_pair_s for each pair of a
      * query and a position it sees (an exponential, whatever the width of heads); of many tokens macs /
-     * attention_macs_per_s, and attention_pair_s. By the format of the KV cache. */
+     * attention_macs_per_s, and attention_pair_s, or kv_bytes / kv_bytes_per_s where that is longer. By the format of the
+     * KV cache. */
     struct plan_range kv_bytes_per_s[FORMAT_COUNT], kv_macs_per_s[FORMAT_COUNT];
     struct plan_range attention_macs_per_s[FORMAT_COUNT];
     double kv_pair_s[FORMAT_COUNT], attention_pair_s[FORMAT_COUNT];
