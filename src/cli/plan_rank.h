@@ -13,8 +13,4 @@ int plan_rank(const struct options *options, const struct stile_model *model, co
 /* Writes options->svg. */
 int plan_picture(const struct options *options, const struct stile_model *model, const struct stile_plan_options *plan);
 
-/* How far predictions by data sheets are from what others published. */
-void plan_published_show(void);
-json_t *plan_published_json(void);
-
 #endif

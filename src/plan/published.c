@@ -2,11 +2,7 @@
 
 #include "plan/standin.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum { ROWS_MAX = 256 };
 
 bool published_predict(const struct published *row, struct plan_range *tokens_per_s)
 {
@@ -36,33 +32,4 @@ bool published_predict(const struct published *row, struct plan_range *tokens_pe
     *tokens_per_s = decode ? plan.decode_tokens_per_s.range : plan.prefill_tokens_per_s.range;
     standin_free(&standin);
     return true;
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-void plan_published_errors(struct published_errors *errors, const char *metric, bool mixtures)
-{
-    double all[ROWS_MAX];
-    *errors = (struct published_errors){.n = 0};
-    for (size_t i = 0; i < n_published_table && errors->n < ROWS_MAX; i++) {
-        const struct published *row = &published_table[i];
-        const struct shape *shape = shape_find(row->shape);
-        struct plan_range range;
-        if (strcmp(row->metric, metric) != 0 || !shape || (shape->n_experts > 0) != mixtures) continue;
-        if (!published_predict(row, &range)) continue;
-        double error = fabs(range.value / row->value - 1);
-        if (error > errors->worst) {
-            errors->worst = error;
-            errors->worst_row = i;
-        }
-        errors->n_within += range.low <= row->value && row->value <= range.high;
-        all[errors->n++] = error;
-    }
-    if (errors->n == 0) return;
-    qsort(all, errors->n, sizeof *all, compare);
-    errors->median = (all[(errors->n - 1) / 2] + all[errors->n / 2]) / 2;
 }

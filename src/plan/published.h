@@ -1,4 +1,4 @@
-/* published.h - what others measured on machines whose data sheets are known, and how far predictions are from it.
+/* published.h - what others measured on machines whose data sheets are known, and what is predicted for it.
  *
  * The data is data/published.csv, which names the source of each row; published_data.c is written from it by
  * tools/make-tables.py. The shares of efficiency.h were fitted to the same rows, so the errors are those of a fit; what
@@ -29,13 +29,5 @@ extern const size_t n_published_table;
 
 /* What is predicted for a row of the table; false when memory is out or the row makes no sense. */
 bool published_predict(const struct published *row, struct plan_range *tokens_per_s);
-
-struct published_errors {
-    size_t n, n_within;   /* rows; of these so many lie within the predicted range */
-    double median, worst; /* |predicted / measured - 1| */
-    size_t worst_row;
-};
-/* Over the rows of a metric, of mixtures of experts or of dense models. */
-void plan_published_errors(struct published_errors *errors, const char *metric, bool mixtures);
 
 #endif
