@@ -303,7 +303,8 @@ static void price_step(const struct pricing *pricing, uint64_t n_tokens, uint64_
 /* The seconds of what was spent, and what binds. */
 static double total_of(const struct pricing *pricing, struct spent *spent, struct plan_estimate *estimate)
 {
-    double computing_s = spent->memory + spent->arithmetic + spent->overhead, time_s = computing_s;
+    double after_s = pricing->machine->bringing_takes_cores ? spent->arithmetic : 0; /* what cannot go on meanwhile */
+    double time_s = spent->memory + spent->arithmetic + spent->overhead - after_s;
     enum plan_bound bound = PLAN_BOUND_MEMORY;
     if (spent->arithmetic > spent->memory) bound = PLAN_BOUND_ARITHMETIC;
     if (spent->overhead > spent->memory && spent->overhead > spent->arithmetic) bound = PLAN_BOUND_OVERHEAD;
@@ -313,9 +314,11 @@ static double total_of(const struct pricing *pricing, struct spent *spent, struc
         double brought_s = per(spent->brought[t], rate, &spent->unknown);
         if (brought_s <= time_s) continue;
         time_s = brought_s;
+        if (brought_s <= after_s) continue; /* most of the time is still spent on arithmetic */
         bound = PLAN_BOUND_LINK;
         estimate->tier = t;
     }
+    time_s += after_s;
     if (pricing->end == END_VALUE) estimate->bound_by = spent->unknown ? PLAN_BOUND_UNKNOWN : bound;
     return spent->unknown ? 0 : time_s;
 }

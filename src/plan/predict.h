@@ -63,6 +63,7 @@ struct plan_machine {
     struct plan_tier tiers[PLAN_TIERS_MAX];
     int n_tiers;
     struct plan_range load_bytes_per_s; /* from where model files are, into memory; 0: not known */
+    bool bringing_takes_cores;          /* of the processor: arithmetic does not go on meanwhile, reading memory does */
     double open_s;                      /* to open a file, and ... */
     double open_token_s;                /* ... for each token of its vocabulary */
     double map_byte_s;                  /* to make a byte of it usable that is in memory already */

@@ -225,6 +225,7 @@ void plan_machine_here(struct plan_machine *plan_machine, const struct machine *
     disk->capacity_bytes = UINT64_MAX;
     disk->read_bytes_per_s = disk_rate(probe);
     plan_machine->load_bytes_per_s = disk->read_bytes_per_s;
+    plan_machine->bringing_takes_cores = true; /* the system copies what is read; all cores are busy in a prefill */
     plan_machine->open_s = fixed.open_s;
     plan_machine->open_token_s = fixed.open_token_s;
     plan_machine->map_byte_s = fixed.map_byte_s;

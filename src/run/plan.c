@@ -11,7 +11,7 @@
 
 enum { PROMPT = 512, GENERATED = 128 };
 /* Of a process before it opens a model: code, libraries, the C library's own; and of a thread its stack. */
-enum { PROCESS_BYTES = 8 << 20, THREAD_BYTES = 64 << 10 };
+enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 64 << 10 };
 
 struct stile_estimate plan_publish_estimate(const struct plan_machine *machine, const struct plan_estimate *estimate)
 {
