@@ -172,7 +172,7 @@ install: all $(BUILD)/stile.1
 	install -m 755 $(BUILD)/libstile.so $(INSTALL_DIR)/lib/libstile.so.$(VERSION)
 	ln -sf libstile.so.$(VERSION) $(INSTALL_DIR)/lib/$(SONAME)
 	ln -sf $(SONAME) $(INSTALL_DIR)/lib/libstile.so
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@PACKAGES@|$(PACKAGES)|' tools/stile.pc.in \
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(strip $(PKG_LIBS))|' tools/stile.pc.in \
 	    > $(INSTALL_DIR)/lib/pkgconfig/stile.pc
 	install -m 644 $(BUILD)/stile.1 $(INSTALL_DIR)/share/man/man1/stile.1
 	$(BUILD)/stile help --completion bash > $(INSTALL_DIR)/share/bash-completion/completions/stile
