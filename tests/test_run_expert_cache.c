@@ -73,13 +73,15 @@ struct bench {
     int n_threads;
 };
 
+static size_t piece_bytes = SMALL_PIECE;
+
 /* All experts' bytes in memory would be 1. */
 static void start(struct bench *bench, double room, int n_threads, const struct reader_options *options,
                   const char *statistics)
 {
     struct stile_error error = {0};
     uint64_t least;
-    struct placement_request request = {64 << 20, "*_exps.weight=cached", SMALL_PIECE};
+    struct placement_request request = {64 << 20, "*_exps.weight=cached", piece_bytes};
     *bench = (struct bench){.n_threads = n_threads};
     if (placement_create(&bench->placement, model->program, &request, &least, &error)) fail_msg("%s", error.message);
     uint64_t all_bytes = 0;
@@ -356,6 +358,51 @@ static void failing_disk(void **state)
     }
 }
 
+enum { LARGE_BYTES = 50000 /* a Q6_K matrix is larger, a Q4_K one smaller */ };
+static atomic_bool held; /* reads of large matrices do not come */
+
+static ssize_t held_disk(int fd, void *to, size_t n, off_t offset)
+{
+    while (n > LARGE_BYTES && atomic_load(&held))
+        usleep(1000);
+    return pread(fd, to, n, offset);
+}
+
+static void *let_go(void *unused)
+{
+    (void)unused;
+    usleep(50000);
+    atomic_store(&held, false);
+    return NULL;
+}
+
+/* The only frame of its size is taken by a read of what this pass does not want; it goes on when that has come. */
+static void warming_takes_the_only_frame(void **state)
+{
+    (void)state;
+    const struct reader_options options = {.way = READER_CACHED, .pread = held_disk};
+    struct bench bench;
+    struct pass pass;
+    struct stile_error error = {0};
+    pthread_t other;
+    piece_bytes = 64 << 10;
+    start(&bench, 0.04, THREADS, &options, NULL);
+    piece_bytes = SMALL_PIECE;
+    start_pass(&pass, &bench);
+    bench.use->total[2 * EXPERTS] = 1; /* the favourite; Q6_K begins with this layer */
+    atomic_store(&held, true);
+    assert_int_equal(expert_cache_warm(bench.cache, &error), 0);
+    usleep(20000); /* so that the favourite is under way; the pass wants others */
+    choose(&pass, (const uint32_t[]){12, 13, 14, 15});
+    assert_int_equal(pthread_create(&other, NULL, let_go, NULL), 0);
+    run(&pass);
+    pthread_join(other, NULL);
+    assert_int_equal(pass.n_missing, 0);
+    assert_int_equal(pass.n_wrong, 0);
+    threads_free(pass.threads);
+    end(&bench);
+}
+
 static void too_little_room(void **state)
 {
     (void)state;
@@ -442,6 +489,7 @@ int main(void)
         cmocka_unit_test(favourites_stay),
         cmocka_unit_test(starts_warm),
         cmocka_unit_test(failing_disk),
+        cmocka_unit_test(warming_takes_the_only_frame),
         cmocka_unit_test(too_little_room),
         cmocka_unit_test(same_logits),
     };

@@ -201,8 +201,9 @@ static bool wait_for(struct expert_cache *cache, size_t piece)
     struct part *part = &cache->parts[piece];
     pthread_mutex_lock(&cache->lock);
     while (!is_present(part) && !cache->broken) {
-        if (part->frame == none) { /* not wanted yet, or without a frame */
-            pthread_cond_wait(&cache->changed, &cache->lock);
+        if (part->frame == none) { /* not wanted yet, or without a frame: a read that has ended may have left one */
+            if (atomic_load(&cache->starved)) start_reads(cache);
+            if (part->frame == none) pthread_cond_wait(&cache->changed, &cache->lock);
             continue;
         }
         struct reader_read *read = &cache->pools[part->pool].reads[part->frame];

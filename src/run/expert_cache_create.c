@@ -37,8 +37,9 @@ static void warm_wait(struct expert_cache *cache, size_t piece)
         pthread_mutex_lock(&cache->lock);
         expert_cache_settle(cache, piece);
     }
-    pthread_mutex_unlock(&cache->lock);
     atomic_fetch_sub(&part->holders, 1);
+    pthread_cond_broadcast(&cache->changed); /* only now its frame can be taken */
+    pthread_mutex_unlock(&cache->lock);
 }
 
 /* The reads under way of the warming thread: a ring of pieces. */
