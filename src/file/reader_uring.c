@@ -19,6 +19,15 @@ struct reader_uring {
     bool *used;
 };
 
+/* Linux before 5.6 has rings that cannot do plain reads. */
+static bool can_read(struct io_uring *ring)
+{
+    struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
+    bool can = probe && io_uring_opcode_supported(probe, IORING_OP_READ);
+    io_uring_free_probe(probe);
+    return can;
+}
+
 struct reader_uring *reader_uring_create(int n_in_flight)
 {
     struct reader_uring *u = calloc(1, sizeof *u);
@@ -28,7 +37,10 @@ struct reader_uring *reader_uring_create(int n_in_flight)
     u->used = calloc((size_t)n_in_flight, sizeof *u->used);
     u->wake = eventfd(0, EFD_CLOEXEC);
     bool ok = u->chunks && u->used && u->wake >= 0;
-    if (ok && io_uring_queue_init((unsigned)n_in_flight + 1, &u->ring, 0) == 0) return u;
+    if (ok && io_uring_queue_init((unsigned)n_in_flight + 1, &u->ring, 0) == 0) {
+        if (can_read(&u->ring)) return u;
+        io_uring_queue_exit(&u->ring);
+    }
     if (u->wake >= 0) close(u->wake);
     free(u->used);
     free(u->chunks);
