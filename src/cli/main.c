@@ -50,13 +50,14 @@ const struct command command_table[] = {
      "'stile run' says what share of the read bandwidth a reply used.\n\n"
      "Ctrl-C ends it; what was measured until then is shown, but not kept.",
      0, 0, command_probe},
-    {"plan", FOR_PLAN, "MODEL|SHAPE [--machine NAME] [OPTIONS] | --audit",
+    {"plan", FOR_PLAN, "MODEL|SHAPE|URL|HUB-NAME [--machine NAME] [OPTIONS] | --audit",
      "say how fast a model will run, here or elsewhere, before it does",
      "Reads only the header of a model and says whether it fits, where each part of it will lie, how much memory that "
      "takes, and how fast prompts and replies will be, with what limits them and how far off the prediction may be; "
      "then what would help most. The machine is what 'stile probe' measured; where it never did, the most important "
-     "things are measured in some seconds. SHAPE is a published model by name, such as llama-3.1-70b. With --machine "
-     "the same is said of a computer that "
+     "things are measured in some seconds. SHAPE is a published model by name, such as llama-3.1-70b "
+     "('stile bench --shapes' lists them); URL and HUB-NAME are as in 'stile help info'. With --machine the same is "
+     "said of a computer that "
      "one may not own, from data sheets and what published engines are known to make of them; --all-machines and "
      "--all-formats rank what there is.\n\n"
      "'stile run' and 'stile bench' keep what was predicted of them and what came of it: --audit shows how far "

@@ -133,6 +133,16 @@ static struct stile_plan_options plan_options(const struct options *options)
     };
 }
 
+/* Has the context room for what was asked for? */
+static int check_context(const struct options *options, const struct stile_plan *plan)
+{
+    int64_t n_more = options->n_prompt > options->n_generated ? options->n_prompt : options->n_generated;
+    int64_t n = options->n_depth + n_more;
+    if (n <= plan->n_ctx) return EXIT_OK;
+    return cli_usage("plan: a context of %u tokens has no room for %lld: give --ctx %lld", plan->n_ctx, (long long)n,
+                     (long long)n);
+}
+
 /* One model in one format; NULL: as it is. */
 static int plan_one(const struct options *options, const char *format, json_t *array)
 {
@@ -149,6 +159,7 @@ static int plan_one(const struct options *options, const char *format, json_t *a
     report->options.format = format;
     int failed = stile_plan_make(&report->plan, model, &report->options, &error);
     status = failed ? cli_error(&error) : EXIT_OK;
+    if (!failed) failed = status = check_context(options, &report->plan);
     if (!failed && (options->all_machines || options->all_formats)) {
         status = plan_rank(options, model, &report->options, array);
     } else if (!failed) {
@@ -189,8 +200,12 @@ int command_plan(const struct options *options)
     if (n < 0 || (n > 1 && options->svg)) return n < 0 ? EXIT_USAGE : cli_usage("plan: --svg is for one --format");
     int unusable = plan_rank_check(options);
     if (unusable) return unusable;
+    if (options->audit && (options->n_arguments > 0 || options->all_machines || options->all_formats || options->svg))
+        return cli_usage("plan: --audit is of all that was predicted: it takes no MODEL, ranking or picture");
     if (options->audit) return plan_audit(options);
     if (options->n_arguments == 0) return cli_usage("plan needs MODEL or SHAPE: see 'stile help plan'");
+    if ((options->machine || options->all_machines) && options->n_threads > 0)
+        return cli_usage("plan: --threads is for this machine: another has the threads of its cores");
     interrupt_install();
     bool here = !options->all_machines && (!options->machine || strcmp(options->machine, "this") == 0);
     if (here && know_machine(&error) != STILE_OK) return cli_error(&error);

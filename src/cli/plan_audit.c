@@ -1,5 +1,6 @@
 /* plan_audit.c - `stile plan --audit`: how far predictions were from what came of them. */
 #include "cli/plan_audit.h"
+#include "cli/plan_show.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -55,6 +56,19 @@ static void summarize(struct audit *audit, const struct stile_outcome *outcomes,
     audit->errors = NULL;
 }
 
+/* In the unit of its kind. */
+static void show_worst(const struct stile_outcome *o)
+{
+    char predicted[32], measured[32];
+    const char *unit = strcmp(o->kind, "first token") == 0 ? "s" : "tokens/s";
+    if (strcmp(o->kind, "memory") == 0)
+        printf(": %s predicted, %s measured\n", size_text(predicted, (uint64_t)o->predicted.value),
+               size_text(measured, (uint64_t)o->measured));
+    else
+        printf(": %s %s predicted, %s measured\n", plan_number(predicted, o->predicted.value), unit,
+               plan_number(measured, o->measured));
+}
+
 static void show(const struct audit *audits, size_t n_audits, size_t n_outcomes, const char *what)
 {
     printf("%zu %s\n\n%-14s %6s %9s %12s %9s %9s %14s\n", n_outcomes, what, "", "n", "median", "nine of ten", "worst",
@@ -75,7 +89,7 @@ static void show(const struct audit *audits, size_t n_audits, size_t n_outcomes,
         printf(" ");
         text_line(stdout, o->format);
         if (o->n_tokens > 0) printf(", %u tokens after %u", o->n_tokens, o->n_depth);
-        printf(": %.4g predicted, %.4g measured\n", o->predicted.value, o->measured);
+        show_worst(o);
     }
 }
 

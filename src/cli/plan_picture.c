@@ -1,4 +1,5 @@
 /* plan_picture.c - `stile plan --svg`: the limits of a machine, and where a model runs into them. */
+#include "base/error.h"
 #include "base/paths.h"
 #include "cli/plan_rank.h"
 #include "cli/roofline.h"
@@ -51,10 +52,13 @@ static void add_slopes(struct roofline *r, const struct stile_plan *plan)
 
 static int write_svg(const char *path, const char *text, struct stile_error *error)
 {
-    char here[4096];
+    char here[4096], in[4096];
+    struct stat folder;
     mode_t mask = umask(0);
     umask(mask);
     snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path);
+    snprintf(in, sizeof in, "%.*s", (int)(strrchr(here, '/') - here + 1), here);
+    if (stat(in, &folder) != 0) return error_set(error, STILE_ERROR_IO, "%s: there is no such folder", in);
     int failed = path_replace_file(here, text, error);
     if (!failed) chmod(here, 0666 & ~mask);
     return failed;

@@ -22,7 +22,7 @@ int plan_rank_check(const struct options *options)
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
-/* "all", "host 34%", "disk 5%": what does not lie in the first memory. */
+/* "34% host, 5% disk": what does not lie in the first memory. */
 static const char *where_text(char out[48], const struct stile_plan *plan)
 {
     double all = (double)plan->memory.weights_bytes;
@@ -34,7 +34,7 @@ static const char *where_text(char out[48], const struct stile_plan *plan)
             n += (size_t)snprintf(out + n, 48 - n, "%s%.2g%% %s", n ? ", " : "", 100 * share,
                                   plan->tiers[t].computes ? "host" : plan->tiers[t].name);
     }
-    return n ? out : "all";
+    return n ? out : "-";
 }
 
 static const char *unknown_or(char out[32], const char *format, double value, bool known)
@@ -73,7 +73,7 @@ static void show_notes(const struct options *options, const struct stile_plan_ra
     puts(".");
     if (!best->data_sheet) return;
     puts("By data sheets, and what published engines make of them: stile itself computes on processors only, so far.");
-    puts("W: rated, the whole computer. J/token: modelled.");
+    puts("W: rated, the computer with what is busy of it. J/token: modelled.");
     if (options->all_machines)
         puts("Assumed: host memory ddr5-5600x2:64 beside a card, and an nvme4 disk; the smallest memory that does, of "
              "those sold.");
@@ -85,7 +85,7 @@ static void show(const struct options *options, const struct stile_plan_ranking 
 {
     text_line(stdout, options->arguments[0]);
     printf(", context of %u tokens: %u of %u plans\n\n", ranking->plans[0].n_ctx, ranking->n_plans, ranking->n_tried);
-    printf("%-22s %-8s %10s  %-20s %-22s %8s %8s %6s %8s  %s\n", "computer", "format", "needs", "in its memory",
+    printf("%-22s %-8s %10s  %-20s %-22s %8s %8s %6s %8s  %s\n", "computer", "format", "needs", "weights elsewhere",
            "decode, tokens/s", "prefill", "loss", "W", "J/token", "limited by");
     for (uint32_t i = 0; i < ranking->n_plans; i++)
         show_row(&ranking->plans[i]);

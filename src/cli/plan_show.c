@@ -15,9 +15,18 @@ static uint64_t tier_bytes(const struct stile_plan_tier *tier)
     return tier->weights_bytes + tier->experts_bytes + tier->kv_bytes + tier->other_bytes;
 }
 
+/* Of all memories that are computed with. */
+static uint64_t room_bytes(const struct stile_plan *plan)
+{
+    uint64_t bytes = 0;
+    for (uint32_t t = 0; t < plan->n_tiers; t++)
+        if (plan->tiers[t].computes) bytes += plan->tiers[t].capacity_bytes;
+    return bytes;
+}
+
 const char *plan_number(char out[32], double value)
 {
-    snprintf(out, 32, value >= 1000 ? "%.0f" : value >= 1 ? "%.1f" : "%.3f", value);
+    snprintf(out, 32, value >= 100 ? "%.0f" : value >= 1 ? "%.1f" : "%.3f", value);
     return out;
 }
 
@@ -26,12 +35,19 @@ static void show_estimate(FILE *stream, const char *name, const struct stile_est
 {
     char value[32], low[32], high[32];
     if (estimate->value <= 0) {
-        fprintf(stream, "%-24s not known\n", name);
+        fprintf(stream, "%-22s not known\n", name);
         return;
     }
-    fprintf(stream, "%-24s %8s %-9s %8s to %-8s limited by %s\n", name, plan_number(value, estimate->value * unit),
+    fprintf(stream, "%-22s %7s %-8s %5s to %-6s limited by %s\n", name, plan_number(value, estimate->value * unit),
             unit_name, plan_number(low, estimate->low * unit), plan_number(high, estimate->high * unit),
             estimate->bound_by);
+}
+
+/* As a duration that is short is told, or one that is long. */
+static void show_time(FILE *stream, const char *name, const struct stile_estimate *estimate)
+{
+    bool is_long = estimate->value >= 2;
+    show_estimate(stream, name, estimate, is_long ? 1 : 1e3, is_long ? "s" : "ms");
 }
 
 static void show_memory(FILE *stream, const struct stile_plan *plan)
@@ -70,15 +86,15 @@ static void show_memory(FILE *stream, const struct stile_plan *plan)
     fputs("\n\n", stream);
 }
 
-/* "loses: perplexity +2.8%, KL divergence 0.032 (published, of Llama-3-8B)" */
+/* "perplexity +2.8%, KL divergence 0.032 (q4_k_m, published of Llama-3-8B)", on two lines */
 static void show_quality(FILE *stream, const struct stile_plan *plan)
 {
     const struct stile_quality *q = &plan->quality;
     if (!q->model || !*q->model) return;
-    fprintf(stream, "%-24s perplexity %+.2g%%", "quality", 100 * q->ppl_loss);
+    fprintf(stream, "%-22s perplexity %+.2g%%", "quality", 100 * q->ppl_loss);
     if (q->divergence >= 0) fprintf(stream, ", KL divergence %.2g", q->divergence);
-    fprintf(stream, " (%s%s, published of %s)\n", plan->format, q->imatrix ? " with an importance matrix" : "",
-            q->model);
+    fprintf(stream, "\n%-22s (%s%s, published of %s)\n", "", plan->format,
+            q->imatrix ? " with an importance matrix" : "", q->model);
 }
 
 static void show_energy(FILE *stream, const struct stile_plan *plan)
@@ -86,7 +102,7 @@ static void show_energy(FILE *stream, const struct stile_plan *plan)
     char value[32], low[32], high[32];
     const struct stile_range *j = &plan->token_j;
     if (!(j->value > 0)) return;
-    fprintf(stream, "%-24s %8s %-9s %8s to %-8s modelled: %.0f W of %.0f W rated\n", "energy",
+    fprintf(stream, "%-22s %7s %-8s %5s to %-6s modelled: %.0f of %.0f W\n", "energy",
             plan_number(value, j->value), "J/token", plan_number(low, j->low), plan_number(high, j->high),
             plan->power_w.value, plan->rated_w);
 }
@@ -99,24 +115,27 @@ static const char *known_number(char out[32], double value)
 static void show_changes(FILE *stream, const struct plan_report *report)
 {
     if (report->n_changes == 0) return;
-    fprintf(stream, "\n%-34s %12s %12s %12s\n", "what would help", "decode, t/s", "prefill, t/s", "memory");
+    fprintf(stream, "\n%-35s %11s %12s %9s %8s\n", "what would help", "decode, t/s", "prefill, t/s", "memory",
+            "quality");
     for (size_t i = 0; i < report->n_changes; i++) {
-        char decode[32], prefill[32], size[32];
+        char decode[32], prefill[32], size[32], loss[32] = "-";
         const struct stile_plan *plan = &report->changes[i].plan;
-        fprintf(stream, "%-34s %12s %12s %12s\n", report->changes[i].what,
+        if (plan->quality.ppl_loss >= 0) snprintf(loss, sizeof loss, "%+.2g%%", 100 * plan->quality.ppl_loss);
+        fprintf(stream, "%-35s %11s %12s %9s %8s\n", report->changes[i].what,
                 known_number(decode, plan->decode_tokens_per_s.value),
                 known_number(prefill, plan->prefill_tokens_per_s.value),
-                size_text(size, plan_needed_bytes(&plan->memory)));
+                size_text(size, plan_needed_bytes(&plan->memory)), loss);
     }
+    fputs("quality: perplexity against full precision, as published\n", stream);
 }
 
 void plan_show(FILE *stream, const struct plan_report *report)
 {
     const struct stile_plan *plan = &report->plan;
-    char size[32], name[64];
+    char size[32], room[32], name[64];
     text_line(stream, report->model);
     if (report->format) fprintf(stream, ", %s", report->format);
-    fprintf(stream, ", context of %u tokens\n", plan->n_ctx);
+    fprintf(stream, ", context of %u token%s\n", plan->n_ctx, plan->n_ctx > 1 ? "s" : "");
     text_line(stream, plan->machine);
     if (plan->data_sheet)
         fprintf(stream, ", by data sheets and what published engines make of them%s%s%s\n\n",
@@ -124,8 +143,9 @@ void plan_show(FILE *stream, const struct plan_report *report)
     else
         fprintf(stream, ", %u thread%s\n\n", plan->n_threads, plan->n_threads > 1 ? "s" : "");
     if (!plan->possible)
-        fprintf(stream, "Does not fit: %s are needed for the context and what goes with it.\n",
-                size_text(size, plan->memory.kv_bytes + plan->memory.activations_bytes + plan->memory.other_bytes));
+        fprintf(stream, "Does not fit: %s are needed for the context and what goes with it, of %s.\n",
+                size_text(size, plan->memory.kv_bytes + plan->memory.activations_bytes + plan->memory.other_bytes),
+                size_text(room, room_bytes(plan)));
     else if (plan->fits)
         fputs("Fits: everything lies where it is used.\n", stream);
     else
@@ -136,8 +156,8 @@ void plan_show(FILE *stream, const struct plan_report *report)
         show_estimate(stream, "prefill", &plan->prefill_tokens_per_s, 1, "tokens/s");
         uint32_t n_prompt = report->options.n_prompt;
         snprintf(name, sizeof name, "first token after %u", n_prompt);
-        show_estimate(stream, name, &plan->first_token_warm_s, 1e3, "ms");
-        show_estimate(stream, "  file not in memory", &plan->first_token_cold_s, 1e3, "ms");
+        show_time(stream, name, &plan->first_token_warm_s);
+        show_time(stream, "  file not in memory", &plan->first_token_cold_s);
     }
     show_quality(stream, plan);
     show_energy(stream, plan);

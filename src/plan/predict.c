@@ -387,7 +387,7 @@ static void predict_prompt(struct plan *plan, const struct pricing *pricing)
         plan->prefill_tokens_per_s.bound_by = plan->first_warm_s.bound_by = plan->first_cold_s.bound_by =
             bound.bound_by;
         plan->prefill_tokens_per_s.tier = plan->first_warm_s.tier = plan->first_cold_s.tier = bound.tier;
-        if (load_s > prompt_s) {
+        if (load_s > map_s + prompt_s) {
             plan->first_cold_s.bound_by = PLAN_BOUND_LINK;
             plan->first_cold_s.tier = machine->n_tiers - 1;
         }
@@ -398,7 +398,8 @@ static void predict_prompt(struct plan *plan, const struct pricing *pricing)
     if (!(prompt_s > 0)) return;
     set_end(&plan->first_warm_s, slow, open_s + map_s + prompt_s, machine->first_error);
     if (load_rate > 0)
-        set_end(&plan->first_cold_s, slow, open_s + (load_s > prompt_s ? load_s : prompt_s), machine->first_error);
+        set_end(&plan->first_cold_s, slow, open_s + (load_s > map_s + prompt_s ? load_s : map_s + prompt_s),
+                machine->first_error);
 }
 
 void plan_predict(struct plan *plan, const struct plan_request *request, const struct plan_machine *machine)

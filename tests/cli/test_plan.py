@@ -32,6 +32,9 @@ class Plan(CliTest):
         for name in ["decode_tokens_per_s", "prefill_tokens_per_s"]:
             self.is_estimate(plan[name])
         self.is_estimate(plan["ttft_ms"]["warm"])
+        cold = plan["ttft_ms"]["cold"]
+        if cold["value"] > 0:  # the disk was measured
+            self.assertGreaterEqual(cold["value"], plan["ttft_ms"]["warm"]["value"])
         memory = plan["memory_bytes"]
         self.assertEqual(memory["total"], sum(memory[k] for k in ["weights", "kv", "activations", "overhead"]))
         self.assertEqual(memory["resident"], memory["total"])
@@ -76,6 +79,22 @@ class Plan(CliTest):
         for size in ["0", "x", "-1G", "7X", "1e40", "nan"]:
             self.fails("plan", "x", f"--memory-limit={size}", status=USAGE, says="not a size", env=self.env)
         self.fails("plan", status=USAGE, says="MODEL", env=self.env)
+        self.fails("plan", model_path(), "-p", "5000", status=USAGE, says="give --ctx 5000", env=self.env)
+        self.fails("plan", model_path(), "-d", "4000", "-n", "97", status=USAGE, says="give --ctx 4097", env=self.env)
+        missing = str(self.folder / "none")
+        _, err = self.stile("plan", model_path(), "--svg", missing + "/x.svg", env=self.env, status=FAILED)
+        self.assertIn("no such folder", err)
+        self.assertFalse(os.path.exists(missing))
+        out = self.stile("plan", model_path(), "--memory-limit", "50M", env=self.env)[0]
+        self.assertIn("of 47.7 MiB", out)
+
+    def test_the_screen_is_80_wide(self):
+        for arguments in [[], ["--memory-limit", "8G"], ["--machine", "rtx4090"]]:
+            out = self.stile("plan", "llama-3.1-70b", *arguments, env=self.env)[0]
+            body = out.split("\n\n", 1)[1].splitlines()
+            self.assertLessEqual(max(map(len, body)), 80, out)
+            self.assertIn("quality", out)
+        self.assertRegex(out, r"(?m)^--format q2_k .*%$")
 
     def test_an_unknown_machine_is_measured(self):
         env = {"XDG_CACHE_HOME": str(self.folder / "new")}
