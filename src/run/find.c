@@ -50,6 +50,8 @@ int stile_model_find(const char *name, char *path, size_t capacity, struct stile
     if (command)
         return error_set(error, STILE_ERROR_IO, "model \"%s\" is not here yet (get it with `%s`; it goes to %s)", name,
                          command, found);
-    return error_set(error, STILE_ERROR_IO, "no model \"%s\": neither a file nor %s (`smollm2` is known by name)", name,
-                     found);
+    return error_set(error, STILE_ERROR_IO,
+                     "no model \"%s\": neither a file nor %s (`smollm2` is known by name, "
+                     "and `stile bench --shapes` lists shapes to plan with)",
+                     name, found);
 }
