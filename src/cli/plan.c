@@ -206,6 +206,8 @@ int command_plan(const struct options *options)
     if (options->n_arguments == 0) return cli_usage("plan needs MODEL or SHAPE: see 'stile help plan'");
     if ((options->machine || options->all_machines) && options->n_threads > 0)
         return cli_usage("plan: --threads is for this machine: another has the threads of its cores");
+    if ((options->machine || options->all_machines) && options->place)
+        return cli_usage("plan: --place is for this machine: on another, weights lie where they are fastest");
     interrupt_install();
     bool here = !options->all_machines && (!options->machine || strcmp(options->machine, "this") == 0);
     if (here && know_machine(&error) != STILE_OK) return cli_error(&error);

@@ -91,7 +91,8 @@ class PlanMachines(CliTest):
                    says="nothing is left of 64 plans: --min-tps 1e+06 rules out 64, --max-watts 100 rules out")
         for arguments in [["--min-tps", "5"], ["--all-machines", "--machine", "rtx5090"], ["--all-machines", "--svg", "x"],
                           ["--all-formats", "--format", "q8_0"], ["--format", "q8_0,q4_0", "--svg", "x"],
-                          ["--machine", "rtx5090", "-t", "4"], ["--audit"]]:
+                          ["--machine", "rtx5090", "-t", "4"],
+                          ["--machine", "rtx5090", "--place", "*=streamed"], ["--audit"]]:
             self.fails("plan", "llama-3.1-8b", *arguments, status=USAGE, says="plan:")
         self.fails("plan", "llama-3.1-8b", "--all-machines", "--min-tps", "nan", status=USAGE, says="--min-tps")
 
