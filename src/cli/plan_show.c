@@ -102,9 +102,8 @@ static void show_energy(FILE *stream, const struct stile_plan *plan)
     char value[32], low[32], high[32];
     const struct stile_range *j = &plan->token_j;
     if (!(j->value > 0)) return;
-    fprintf(stream, "%-22s %7s %-8s %5s to %-6s modelled: %.0f of %.0f W\n", "energy",
-            plan_number(value, j->value), "J/token", plan_number(low, j->low), plan_number(high, j->high),
-            plan->power_w.value, plan->rated_w);
+    fprintf(stream, "%-22s %7s %-8s %5s to %-6s modelled: %.0f of %.0f W\n", "energy", plan_number(value, j->value),
+            "J/token", plan_number(low, j->low), plan_number(high, j->high), plan->power_w.value, plan->rated_w);
 }
 
 static const char *known_number(char out[32], double value)
