@@ -3,6 +3,7 @@
  * Lines are appended with one write, under a lock of the file, so that processes do not mix theirs. A file that has grown
  * too long is replaced by its newer half. What does not make sense in it is skipped.
  */
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/paths.h"
 
@@ -120,20 +121,14 @@ static char *read_all(int fd, size_t *n)
 /* Puts a file with the newer half of the lines, and one more, in the place of the old. */
 static bool replace(const char *path, int fd, const char *line, size_t n_line)
 {
-    char beside[PATH_MAX + 8];
+    struct buffer kept = {0};
     size_t n = 0;
     char *text = read_all(fd, &n), *half = text ? memchr(text + n / 2, '\n', n - n / 2) : NULL;
-    snprintf(beside, sizeof beside, "%s.XXXXXX", path);
-    int file = mkstemp(beside);
-    bool ok = file >= 0;
-    if (ok && half) {
-        size_t n_half = (size_t)(text + n - (half + 1));
-        ok = write(file, half + 1, n_half) == (ssize_t)n_half;
-    }
-    ok = ok && write(file, line, n_line) == (ssize_t)n_line && fsync(file) == 0;
-    if (file >= 0) close(file);
-    ok = ok && rename(beside, path) == 0;
-    if (file >= 0 && !ok) unlink(beside);
+    if (half) buffer_add(&kept, half + 1, (size_t)(text + n - (half + 1)));
+    buffer_add(&kept, line, n_line);
+    buffer_char(&kept, '\0');
+    bool ok = !kept.failed && path_replace_file(path, kept.data, NULL) == STILE_OK;
+    buffer_free(&kept);
     free(text);
     return ok;
 }
