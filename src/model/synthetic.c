@@ -151,10 +151,6 @@ static struct synthetic_tensor *add(struct synthetic *synthetic, const struct sy
 {
     struct synthetic_tensor *t = &synthetic->tensors[synthetic->n_tensors++];
     *t = *tensor;
-    if (synthetic->n_tensors > 1) {
-        uint64_t end = t[-1].offset_bytes + t[-1].size_bytes;
-        t->offset_bytes = (end + SYNTHETIC_ALIGNMENT - 1) / SYNTHETIC_ALIGNMENT * SYNTHETIC_ALIGNMENT;
-    }
     uint64_t row_bytes = 0;
     bool whole = format_row_bytes(t->format, t->cols, &row_bytes);
     assert(whole);
@@ -198,27 +194,18 @@ static void plan_role(struct synthetic *synthetic, uint32_t layer, enum role rol
 
 static void put_header(struct synthetic *synthetic)
 {
-    struct buffer *out = &synthetic->header, keys = {0};
-    uint64_t n_keys = synthetic_put_keys(&keys, synthetic);
-    buffer_string(out, "GGUF");
-    synthetic_put_u32(out, 3);
-    synthetic_put_u64(out, synthetic->n_tensors);
-    synthetic_put_u64(out, n_keys);
-    buffer_add(out, keys.data, keys.n);
-    out->failed |= keys.failed;
-    buffer_free(&keys);
+    struct gguf_header header;
+    gguf_header_init(&header, synthetic->family->architecture);
+    synthetic_put_keys(&header, synthetic);
     for (size_t i = 0; i < synthetic->n_tensors; i++) {
-        const struct synthetic_tensor *t = &synthetic->tensors[i];
-        synthetic_put_string(out, t->name);
-        synthetic_put_u32(out, t->n_experts > 0 ? 3 : t->rows > 0 ? 2 : 1);
-        synthetic_put_u64(out, t->cols);
-        if (t->rows > 0) synthetic_put_u64(out, t->rows);
-        if (t->n_experts > 0) synthetic_put_u64(out, t->n_experts);
-        synthetic_put_u32(out, t->format);
-        synthetic_put_u64(out, t->offset_bytes);
+        struct synthetic_tensor *t = &synthetic->tensors[i];
+        uint32_t n_dims = t->n_experts > 0 ? 3 : t->rows > 0 ? 2 : 1;
+        t->offset_bytes =
+            gguf_header_tensor(&header, t->name, t->format, n_dims, (uint64_t[]){t->cols, t->rows, t->n_experts});
     }
-    while (out->n % SYNTHETIC_ALIGNMENT != 0 && !out->failed)
-        buffer_char(out, 0);
+    gguf_header_finish(&header, &synthetic->header);
+    synthetic->size_bytes = synthetic->header.n + header.data_bytes;
+    gguf_header_free(&header);
 }
 
 int synthetic_create(struct synthetic **synthetic, const struct shape *shape, const char *mix, uint64_t seed,
@@ -253,8 +240,6 @@ int synthetic_create(struct synthetic **synthetic, const struct shape *shape, co
         synthetic_free(s);
         return error_memory(error, 1 << 20, "the header of a model");
     }
-    const struct synthetic_tensor *last = &s->tensors[s->n_tensors - 1];
-    s->size_bytes = s->header.n + last->offset_bytes + last->size_bytes;
     *synthetic = s;
     return 0;
 }

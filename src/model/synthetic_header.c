@@ -25,76 +25,11 @@ const struct synthetic_family *synthetic_family(const char *shape_arch)
     return NULL;
 }
 
-/* ---- key-values ---------------------------------------------------------------------------------- */
-
-/* Being written; `architecture` goes before the keys that begin with a dot. */
-struct keys {
-    struct buffer *out;
-    const char *architecture;
-    uint64_t n;
-};
-
-void synthetic_put_u32(struct buffer *out, uint32_t value)
-{
-    buffer_add(out, &value, sizeof value);
-}
-
-void synthetic_put_u64(struct buffer *out, uint64_t value)
-{
-    buffer_add(out, &value, sizeof value);
-}
-
-static void put_bytes(struct buffer *out, const char *bytes, size_t n)
-{
-    synthetic_put_u64(out, n);
-    buffer_add(out, bytes, n);
-}
-
-void synthetic_put_string(struct buffer *out, const char *string)
-{
-    put_bytes(out, string, strlen(string));
-}
-
-static void put_key(struct keys *keys, const char *key, enum gguf_type type)
-{
-    char full[96];
-    snprintf(full, sizeof full, "%s%s", key[0] == '.' ? keys->architecture : "", key);
-    synthetic_put_string(keys->out, full);
-    synthetic_put_u32(keys->out, type);
-    keys->n++;
-}
-
-static void put_u32(struct keys *keys, const char *key, uint32_t value)
-{
-    put_key(keys, key, GGUF_U32);
-    synthetic_put_u32(keys->out, value);
-}
-
-static void put_f32(struct keys *keys, const char *key, float value)
-{
-    put_key(keys, key, GGUF_F32);
-    buffer_add(keys->out, &value, sizeof value);
-}
-
-static void put_string(struct keys *keys, const char *key, const char *value)
-{
-    put_key(keys, key, GGUF_STRING);
-    synthetic_put_string(keys->out, value);
-}
-
-static void put_array(struct keys *keys, const char *key, enum gguf_type element, uint64_t n)
-{
-    put_key(keys, key, GGUF_ARRAY);
-    synthetic_put_u32(keys->out, element);
-    synthetic_put_u64(keys->out, n);
-}
-
 /* ---- vocabulary ---------------------------------------------------------------------------------- */
 
 /* The 256 bytes; words made of syllables, each the join of two tokens before it; three control tokens. */
 enum { N_SYLLABLES = 100, N_CONTROL = 3 };
 static const char *const control_texts[N_CONTROL] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
-enum { CONTROL_TYPE = 3, NORMAL_TYPE = 1 };
 
 struct word {
     char text[12];
@@ -140,90 +75,89 @@ static void make_word(struct word *word, uint32_t i)
     word->n_left = word->n - (word->n == 2 ? 1 : 2);
 }
 
-static void put_vocabulary(struct keys *keys, uint32_t n_vocab)
+static void put_vocabulary(struct gguf_header *header, uint32_t n_vocab)
 {
+    static const int32_t normal = 1, control = 3;
     uint32_t n_words = n_vocab - 256 - N_CONTROL;
     struct word word;
     unsigned next = 0x100;
-    put_array(keys, "tokenizer.ggml.tokens", GGUF_STRING, n_vocab);
+    gguf_header_array(header, "tokenizer.ggml.tokens", GGUF_STRING, n_vocab);
     for (unsigned byte = 0; byte < 256; byte++) {
         char spelling[2];
         size_t n = spell_byte(byte, &next, spelling);
-        put_bytes(keys->out, spelling, n);
+        gguf_header_bytes(header, spelling, n);
     }
     for (uint32_t i = 0; i < n_words; i++) {
         make_word(&word, i);
-        put_bytes(keys->out, word.text, word.n);
+        gguf_header_bytes(header, word.text, word.n);
     }
     for (int i = 0; i < N_CONTROL; i++)
-        synthetic_put_string(keys->out, control_texts[i]);
+        gguf_header_bytes(header, control_texts[i], strlen(control_texts[i]));
 
-    put_array(keys, "tokenizer.ggml.token_type", GGUF_I32, n_vocab);
+    gguf_header_array(header, "tokenizer.ggml.token_type", GGUF_I32, n_vocab);
     for (uint32_t i = 0; i < n_vocab; i++)
-        synthetic_put_u32(keys->out, i < n_vocab - N_CONTROL ? NORMAL_TYPE : CONTROL_TYPE);
+        buffer_add(&header->keys, i < n_vocab - N_CONTROL ? &normal : &control, sizeof(int32_t));
 
-    put_array(keys, "tokenizer.ggml.merges", GGUF_STRING, n_words);
+    gguf_header_array(header, "tokenizer.ggml.merges", GGUF_STRING, n_words);
     for (uint32_t i = 0; i < n_words; i++) {
         char merge[sizeof word.text + 1];
         make_word(&word, i);
         memcpy(merge, word.text, word.n_left);
         merge[word.n_left] = ' ';
         memcpy(merge + word.n_left + 1, word.text + word.n_left, word.n - word.n_left);
-        put_bytes(keys->out, merge, word.n + 1);
+        gguf_header_bytes(header, merge, word.n + 1);
     }
 }
 
-static void put_hyperparameters(struct keys *keys, const struct synthetic *synthetic)
+static void put_hyperparameters(struct gguf_header *header, const struct synthetic *synthetic)
 {
     const struct hparams *h = &synthetic->hparams;
-    put_u32(keys, ".block_count", h->n_layers);
-    put_u32(keys, ".context_length", h->n_ctx_trained);
-    put_u32(keys, ".embedding_length", h->d_model);
-    put_u32(keys, ".feed_forward_length", h->d_ff);
+    gguf_header_u32(header, ".block_count", h->n_layers);
+    gguf_header_u32(header, ".context_length", h->n_ctx_trained);
+    gguf_header_u32(header, ".embedding_length", h->d_model);
+    gguf_header_u32(header, ".feed_forward_length", h->d_ff);
     if (h->n_experts > 0) {
-        put_u32(keys, ".expert_count", h->n_experts);
-        put_u32(keys, ".expert_used_count", h->n_experts_used);
-        put_u32(keys, ".expert_feed_forward_length", h->d_ff_expert);
+        gguf_header_u32(header, ".expert_count", h->n_experts);
+        gguf_header_u32(header, ".expert_used_count", h->n_experts_used);
+        gguf_header_u32(header, ".expert_feed_forward_length", h->d_ff_expert);
     }
-    put_u32(keys, ".attention.head_count", h->n_heads);
-    put_u32(keys, ".attention.head_count_kv", h->n_kv_heads);
-    put_u32(keys, ".attention.key_length", h->head_dim);
-    put_u32(keys, ".attention.value_length", h->head_dim);
-    put_f32(keys, ".attention.layer_norm_rms_epsilon", h->rms_eps);
-    put_u32(keys, ".rope.dimension_count", h->n_rot);
-    put_f32(keys, ".rope.freq_base", (float)h->rope.base);
+    gguf_header_u32(header, ".attention.head_count", h->n_heads);
+    gguf_header_u32(header, ".attention.head_count_kv", h->n_kv_heads);
+    gguf_header_u32(header, ".attention.key_length", h->head_dim);
+    gguf_header_u32(header, ".attention.value_length", h->head_dim);
+    gguf_header_f32(header, ".attention.layer_norm_rms_epsilon", h->rms_eps);
+    gguf_header_u32(header, ".rope.dimension_count", h->n_rot);
+    gguf_header_f32(header, ".rope.freq_base", (float)h->rope.base);
     if (h->rope.scaling == ROPE_SCALING_LINEAR) {
-        put_string(keys, ".rope.scaling.type", "linear");
-        put_f32(keys, ".rope.scaling.factor", (float)h->rope.factor);
+        gguf_header_string(header, ".rope.scaling.type", "linear");
+        gguf_header_f32(header, ".rope.scaling.factor", (float)h->rope.factor);
     }
     if (h->window > 0) {
-        put_u32(keys, ".attention.sliding_window", h->window);
-        put_u32(keys, ".attention.sliding_window_pattern", h->window_pattern);
+        gguf_header_u32(header, ".attention.sliding_window", h->window);
+        gguf_header_u32(header, ".attention.sliding_window_pattern", h->window_pattern);
     }
-    put_u32(keys, ".vocab_size", h->n_vocab);
+    gguf_header_u32(header, ".vocab_size", h->n_vocab);
 }
 
-uint64_t synthetic_put_keys(struct buffer *out, const struct synthetic *synthetic)
+void synthetic_put_keys(struct gguf_header *header, const struct synthetic *synthetic)
 {
-    struct keys keys = {.out = out, .architecture = synthetic->family->architecture};
     uint32_t n_vocab = synthetic->hparams.n_vocab;
     char name[128];
     snprintf(name, sizeof name, "Synthetic %s %s", synthetic->shape.name, mix_name(synthetic->mix));
-    put_string(&keys, "general.architecture", keys.architecture);
-    put_string(&keys, "general.type", "model");
-    put_string(&keys, "general.name", name);
-    put_string(&keys, "general.description", "random weights, made by stile for measuring: it says nothing of sense");
-    put_u32(&keys, "general.file_type", mix_file_type(synthetic->mix));
-    put_u32(&keys, "general.quantization_version", 2);
-    put_u32(&keys, "general.alignment", SYNTHETIC_ALIGNMENT);
-    put_hyperparameters(&keys, synthetic);
-    put_string(&keys, "tokenizer.ggml.model", "gpt2");
-    put_string(&keys, "tokenizer.ggml.pre", synthetic->family->pre);
-    put_vocabulary(&keys, n_vocab);
-    put_u32(&keys, "tokenizer.ggml.bos_token_id", n_vocab - 3);
-    put_u32(&keys, "tokenizer.ggml.eos_token_id", n_vocab - 1);
-    put_key(&keys, "tokenizer.ggml.add_bos_token", GGUF_BOOL);
-    buffer_char(out, 0);
-    put_string(&keys, "tokenizer.chat_template", chat_template);
-    return keys.n;
+    gguf_header_string(header, "general.architecture", header->architecture);
+    gguf_header_string(header, "general.type", "model");
+    gguf_header_string(header, "general.name", name);
+    gguf_header_string(header, "general.description",
+                       "random weights, made by stile for measuring: it says nothing of sense");
+    gguf_header_u32(header, "general.file_type", mix_file_type(synthetic->mix));
+    gguf_header_u32(header, "general.quantization_version", 2);
+    gguf_header_u32(header, "general.alignment", header->alignment);
+    put_hyperparameters(header, synthetic);
+    gguf_header_string(header, "tokenizer.ggml.model", "gpt2");
+    gguf_header_string(header, "tokenizer.ggml.pre", synthetic->family->pre);
+    put_vocabulary(header, n_vocab);
+    gguf_header_u32(header, "tokenizer.ggml.bos_token_id", n_vocab - 3);
+    gguf_header_u32(header, "tokenizer.ggml.eos_token_id", n_vocab - 1);
+    gguf_header_bool(header, "tokenizer.ggml.add_bos_token", false);
+    gguf_header_string(header, "tokenizer.chat_template", chat_template);
 }

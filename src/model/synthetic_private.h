@@ -7,12 +7,12 @@
 #ifndef STILE_MODEL_SYNTHETIC_PRIVATE_H
 #define STILE_MODEL_SYNTHETIC_PRIVATE_H
 
-#include "base/buffer.h"
+#include "file/gguf_header.h"
 #include "model/model.h"
 #include "model/synthetic.h"
 #include "model/synthetic_mix.h"
 
-enum { SYNTHETIC_ALIGNMENT = 32, SYNTHETIC_POOLS_MAX = 32, SYNTHETIC_NAME_BYTES = 64 };
+enum { SYNTHETIC_POOLS_MAX = 32, SYNTHETIC_NAME_BYTES = 64 };
 
 /* ---- synthetic_header.c ---- */
 
@@ -29,11 +29,8 @@ const struct synthetic_family *synthetic_family(const char *shape_arch);
 
 /* Smallest and largest vocabulary there can be. */
 enum { SYNTHETIC_VOCAB_MIN = 256 + 3, SYNTHETIC_VOCAB_MAX = 1000000 };
-/* The key-values, and their number. */
-uint64_t synthetic_put_keys(struct buffer *out, const struct synthetic *synthetic);
-void synthetic_put_u32(struct buffer *out, uint32_t value);
-void synthetic_put_u64(struct buffer *out, uint64_t value);
-void synthetic_put_string(struct buffer *out, const char *string);
+/* The key-values. */
+void synthetic_put_keys(struct gguf_header *header, const struct synthetic *synthetic);
 
 /* ---- synthetic_weights.c ---- */
 

@@ -117,7 +117,7 @@ static void put_floats(struct sink *sink, const struct synthetic *synthetic, con
 /* The whole file. */
 static void put_model(struct sink *sink, const struct synthetic *synthetic)
 {
-    static const uint8_t zeros[SYNTHETIC_ALIGNMENT];
+    static const uint8_t zeros[GGUF_HEADER_ALIGNMENT];
     struct synthetic_pool pools[SYNTHETIC_POOLS_MAX];
     struct synthetic_random seeds = {synthetic->seed};
     memcpy(pools, synthetic->pools, sizeof pools);
