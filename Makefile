@@ -30,12 +30,15 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(CFLAGS) $(FLOAT) $(WARN) -fPIC -fvisibilit
              $(PKG_CFLAGS) -MMD -MP
 LIBS = $(PKG_LIBS) -lm -pthread
 
-# Kernels of one instruction set are the only files compiled for more than the base machine; ISA_CFLAGS is added there.
+# Kernels and quantizers of one instruction set are the only files compiled for more than the base machine; ISA_CFLAGS
+# is added there.
 ifneq ($(filter x86_64%,$(MACHINE)),)
 AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(BUILD)/obj/src/kernel/avx2.o $(BUILD)/obj/src/kernel/avx2_%.o: ISA := $(AVX2) $(ISA_CFLAGS)
 $(BUILD)/obj/src/kernel/avx512.o $(BUILD)/obj/src/kernel/avx512_%.o: ISA := $(AVX512) $(ISA_CFLAGS)
+$(BUILD)/obj/src/format/encode_avx2.o: ISA := $(AVX2) $(ISA_CFLAGS)
+$(BUILD)/obj/src/format/encode_avx512.o: ISA := $(AVX512) -mprefer-vector-width=512 $(ISA_CFLAGS)
 endif
 
 # The kernels alone are built for NEON with a cross compiler that has no libraries: ROOMS='base format kernel'.

@@ -1,54 +1,61 @@
 #include "format/encode.h"
 
 #include "base/bytes.h"
-#include "format/encode_search.h"
+#include "format/encode_tables.h"
 
 #include <assert.h>
 #include <math.h>
+#include <stdbool.h>
 
-static void encode_f32(const float *x, const float *w, uint8_t *block)
+static bool runs(const struct encode_table *table)
 {
-    (void)w;
-    memcpy(block, x, 4);
+#ifdef __x86_64__
+    if (table == &encode_table_avx2) return __builtin_cpu_supports("avx2");
+    if (table == &encode_table_avx512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+    return table == &encode_table_base;
 }
 
-static void encode_half(const float *x, const float *w, uint8_t *block)
+const struct encode_table *encode_table_at(int i)
 {
-    (void)w;
-    uint16_t h = encode_f16(*x);
-    memcpy(block, &h, 2);
+    static const struct encode_table *const tables[] = {
+#ifdef __x86_64__
+        &encode_table_avx512,
+        &encode_table_avx2,
+#endif
+        &encode_table_base,
+    };
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        if (runs(tables[t]) && i-- == 0) return tables[t];
+    return NULL;
 }
 
-static void encode_bf16(const float *x, const float *w, uint8_t *block)
+/* Formats without blocks: each number alone. */
+static void encode_numbers(enum format format, const float *x, size_t n, uint8_t *out)
 {
-    (void)w;
-    uint16_t h = bf16_from_f32(*x);
-    memcpy(block, &h, 2);
+    for (size_t i = 0; i < n; i++) {
+        float half = x[i] > 65504 ? 65504 : x[i] < -65504 ? -65504 : x[i];
+        uint16_t bits = format == FORMAT_BF16 ? bf16_from_f32(x[i]) : f16_from_f32(half);
+        memcpy(out + 2 * i, &bits, 2);
+    }
 }
-
-static encode_block *const encoders[FORMAT_COUNT] = {
-    [FORMAT_F32] = encode_f32,         [FORMAT_F16] = encode_half,      [FORMAT_BF16] = encode_bf16,
-    [FORMAT_Q4_0] = encode_q4_0,       [FORMAT_Q4_1] = encode_q4_1,     [FORMAT_Q5_0] = encode_q5_0,
-    [FORMAT_Q5_1] = encode_q5_1,       [FORMAT_Q8_0] = encode_q8_0,     [FORMAT_Q2_K] = encode_q2_k,
-    [FORMAT_Q3_K] = encode_q3_k,       [FORMAT_Q4_K] = encode_q4_k,     [FORMAT_Q5_K] = encode_q5_k,
-    [FORMAT_Q6_K] = encode_q6_k,       [FORMAT_IQ1_S] = encode_iq1_s,   [FORMAT_IQ1_M] = encode_iq1_m,
-    [FORMAT_IQ2_XXS] = encode_iq2_xxs, [FORMAT_IQ2_XS] = encode_iq2_xs, [FORMAT_IQ2_S] = encode_iq2_s,
-    [FORMAT_IQ3_XXS] = encode_iq3_xxs, [FORMAT_IQ3_S] = encode_iq3_s,   [FORMAT_IQ4_NL] = encode_iq4_nl,
-    [FORMAT_IQ4_XS] = encode_iq4_xs,   [FORMAT_TQ1_0] = encode_tq1_0,   [FORMAT_TQ2_0] = encode_tq2_0,
-    [FORMAT_MXFP4] = encode_mxfp4,     [FORMAT_NVFP4] = encode_nvfp4,   [FORMAT_Q1_0] = encode_q1_0,
-    [FORMAT_Q2_0] = encode_q2_0,
-};
 
 void format_encode(enum format format, const float *x, size_t n, const float *importance, void *out)
 {
     const struct format_info *info = format_info(format);
-    assert(info && encoders[format] && n % info->block_elements == 0);
-    float same[SUPER];
-    for (int i = 0; i < SUPER; i++)
+    assert(info && info->decode && n % info->block_elements == 0);
+    if (format == FORMAT_F32) memcpy(out, x, n * sizeof *x);
+    if (format == FORMAT_F16 || format == FORMAT_BF16) encode_numbers(format, x, n, out);
+    encode_block *encode = encode_table_at(0)->encode[format];
+    if (!encode) return;
+    float same[256];
+    for (int i = 0; i < 256; i++)
         same[i] = 1;
     uint8_t *block = out;
     for (size_t i = 0; i < n; i += info->block_elements, block += info->block_bytes)
-        encoders[format](x + i, importance ? importance + i : same, block);
+        encode(x + i, importance ? importance + i : same, block);
 }
 
 float format_nvfp4_tensor_scale(const float *x, size_t n)

@@ -1,18 +1,13 @@
-/* encode_grid.c - super-blocks of 256 whose weights are rows of a codebook (grids.h), 8 or 4 at a time.
+/* encode_grid.inc.h - super-blocks of 256 whose weights are rows of a codebook (grids.h), 8 or 4 at a time.
  *
  * For a given scale the best row is found exactly: the error of a row is the sum of the errors of its two halves, and a
  * half has at most 81 different contents, so it is 81 sums, twice, and then one addition per row; rows that share a
  * half are passed over together when that half alone is worse than the best row so far. Scales are found as in
- * encode_k.c: each sub-block alone, then the shared scale, then integers by the error they leave.
+ * encode_k.inc.h: each sub-block alone, then the shared scale, then integers by the error they leave.
  */
-#include "format/encode_search.h"
-
-#include "base/bytes.h"
 #include "format/grids.h"
 
 #include <assert.h>
-#include <math.h>
-#include <stddef.h>
 
 struct grid_codes {
     uint16_t d;        /* half float */
@@ -250,9 +245,9 @@ static void encode_grid(const struct grid_format *f, const float *x_signed, cons
     take_signs(f, x, w, out.signs);
     for (int j = 0; j < f->n_subs; j++)
         wanted[j] = fit_sub(f, &halves, x, w, j * n, &weights[j], &out);
-    out.d = encode_f16(f->divisor * fit_scale(&odd, &sweep, wanted, weights, f->n_subs).scale);
+    out.d = scale_to_f16(f->divisor * fit_scale(&odd, &sweep, wanted, weights, f->n_subs).scale);
     for (int pass = 0; pass < 2; pass++) {
-        if (pass > 0) out.d = encode_f16(solve_all(f, &out, x, w));
+        if (pass > 0) out.d = scale_to_f16(solve_all(f, &out, x, w));
         for (int j = 0; j < f->n_subs; j++)
             choose(f, &halves, x, w, j, wanted[j], &out);
     }
@@ -362,7 +357,7 @@ static const float iq2_values[] = {8, 25, 43}, iq1_values[] = {-1, 0, 1};
 static const float iq3_xxs_values[] = {4, 12, 20, 28, 36, 44, 52, 62}, iq3_s_values[] = {1, 3, 5, 7, 9, 11, 13, 15};
 
 #define GRID_FORMAT(name, table, rows, group_, ...)                                               \
-    void encode_##name(const float *x, const float *w, uint8_t *block)                            \
+    static void encode_##name(const float *x, const float *w, uint8_t *block)                     \
     {                                                                                             \
         static const struct grid_format format = {                                                \
             .grid = table[0], .n_rows = rows, .group = group_, .pack = pack_##name, __VA_ARGS__}; \

@@ -1,11 +1,39 @@
-#include "format/encode_search.h"
-
+/* encode_search.inc.h - the few searches that all quantizers are made of.
+ *
+ * A block format is a set of levels (what a code stands for, in units of a scale) and a rule for how scales are stored.
+ * Given the codes, the best scale is a least-squares solution; given the scale, the best code is the nearest level. So
+ * a search tries a sweep of first guesses for the scale, solves each once, and keeps the one that explains most.
+ * `n` is a multiple of 8 in all of these.
+ */
 #include "base/bytes.h"
 
 #include <math.h>
-#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
 
-float levels_value(const struct levels *levels, int code)
+enum { SUPER = 256 }; /* elements of a super-block, and the most in any block */
+
+/* What codes 0 .. n - 1 stand for, rising. */
+struct levels {
+    int n;
+    float first, step;   /* first + step * code */
+    const int8_t *table; /* or, where not NULL, these */
+};
+
+/* First guesses: the element of largest magnitude lies at first, first + step, ... times an outermost level. Above 1,
+ * it is clipped. */
+struct sweep {
+    int n;
+    float first, step;
+};
+
+/* value = scale * level(code) + minimum */
+struct fit {
+    float scale, minimum;
+    float weight, weight_sq; /* sum of w, and of w * level^2: what an error of minimum and scale costs */
+};
+
+static float levels_value(const struct levels *levels, int code)
 {
     return levels->table ? (float)levels->table[code] : levels->first + levels->step * (float)code;
 }
@@ -52,7 +80,7 @@ static inline void nearest(const struct levels *levels, const struct lanes *v, i
     }
 }
 
-int levels_nearest(const struct levels *levels, float v)
+static int levels_nearest(const struct levels *levels, float v)
 {
     struct lanes values, all = {{v}};
     int32_t codes[LANES];
@@ -60,8 +88,9 @@ int levels_nearest(const struct levels *levels, float v)
     return codes[0];
 }
 
-float levels_encode(const struct levels *levels, const float *x, const float *w, int n, float scale, float minimum,
-                    uint8_t *codes)
+/* Nearest levels to (x - minimum) / scale, and the weighted squared error left. Scale 0: the level nearest to 0. */
+static float levels_encode(const struct levels *levels, const float *x, const float *w, int n, float scale,
+                           float minimum, uint8_t *codes)
 {
     float inverse = fabsf(scale) >= 0x1p-126f ? 1 / scale : 0; /* else it would be infinite */
     struct lanes error = {{0}}, v, values;
@@ -105,7 +134,9 @@ static struct sums sum_up(const struct levels *levels, const float *x, const flo
     return (struct sums){sum(&s_w), sum(&s_wl), sum(&s_wll), sum(&s_wx), sum(&s_wxl)};
 }
 
-struct fit fit_scale(const struct levels *levels, const struct sweep *sweep, const float *x, const float *w, int n)
+/* The scale alone (minimum 0). May be negative. */
+static struct fit fit_scale(const struct levels *levels, const struct sweep *sweep, const float *x, const float *w,
+                            int n)
 {
     struct fit best = {0};
     float extreme = 0, gain = 0;
@@ -127,7 +158,7 @@ struct fit fit_scale(const struct levels *levels, const struct sweep *sweep, con
 }
 
 /* Least squares for x = scale * l + minimum; with a minimum that may not be, the best scale alone. */
-static struct fit solve(const struct sums *s, bool any_minimum)
+static struct fit solve_line(const struct sums *s, bool any_minimum)
 {
     struct fit fit = {.weight = s->w, .weight_sq = s->wll};
     double determinant = (double)s->w * (double)s->wll - (double)s->wl * (double)s->wl;
@@ -141,8 +172,9 @@ static struct fit solve(const struct sums *s, bool any_minimum)
     return fit;
 }
 
-struct fit fit_scale_minimum(const struct levels *levels, const struct sweep *sweep, bool any_minimum, const float *x,
-                             const float *w, int n)
+/* Scale >= 0 and minimum; minimum <= 0 unless `any_minimum`. */
+static struct fit fit_scale_minimum(const struct levels *levels, const struct sweep *sweep, bool any_minimum,
+                                    const float *x, const float *w, int n)
 {
     struct fit best = {0};
     float low = x[0], high = x[0], top = (float)(levels->n - 1);
@@ -166,7 +198,7 @@ struct fit fit_scale_minimum(const struct levels *levels, const struct sweep *sw
         }
         if (!(scale > 0)) break;
         struct sums s = sum_up(levels, x, w, n, 1 / scale, minimum / scale);
-        struct fit fit = solve(&s, any_minimum);
+        struct fit fit = solve_line(&s, any_minimum);
         /* how much of sum(w x^2) the solution explains */
         double now = (double)fit.scale * (double)s.wxl + (double)fit.minimum * (double)s.wx;
         if (!(fit.scale >= 0 && now > gain)) continue;
@@ -176,7 +208,8 @@ struct fit fit_scale_minimum(const struct levels *levels, const struct sweep *sw
     return best;
 }
 
-uint16_t encode_f16(float x)
+/* Nearest half-float bits that are a finite number. */
+static uint16_t scale_to_f16(float x)
 {
     float largest = 65504;
     x = x > largest ? largest : x < -largest ? -largest : x;

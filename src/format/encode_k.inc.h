@@ -1,15 +1,9 @@
-/* encode_k.c - super-blocks of 256: sub-blocks whose scales (and minima) are small integers times a shared half float.
+/* encode_k.inc.h - super-blocks of 256: sub-blocks whose scales (and minima) are small integers times a shared half float.
  *
  * Every sub-block is fitted alone, the shared scale is fitted to the sub-blocks' scales as if those were weights, then
  * integers and codes are chosen by the error they leave, and the shared scale is solved once more for them.
  */
-#include "format/encode_search.h"
-
-#include "base/bytes.h"
 #include "format/smallfloat.h"
-
-#include <math.h>
-#include <stddef.h>
 
 struct super_codes {
     uint16_t d, dmin; /* half floats */
@@ -30,8 +24,8 @@ enum { PASSES = 2 };
 static const struct sweep scales_sweep = {9, 0.96f, 0.01f};
 
 /* For one sub-block: the integers next to the wanted scale and minimum that leave the smallest error. */
-static void choose(const struct super *super, struct super_codes *out, int j, const struct fit *fit, const float *x,
-                   const float *w)
+static void choose_scales(const struct super *super, struct super_codes *out, int j, const struct fit *fit,
+                          const float *x, const float *w)
 {
     int n = SUPER / super->n_subs, spread = super->minima ? 1 : 0, best_scale = 0, best_minimum = 0;
     float d = f32_from_f16(out->d), dmin = f32_from_f16(out->dmin), least = INFINITY;
@@ -55,7 +49,7 @@ static void choose(const struct super *super, struct super_codes *out, int j, co
 }
 
 /* Least squares for the shared scales, given all integers: x = d * u - dmin * v. */
-static void solve(const struct super *super, struct super_codes *out, const float *x, const float *w)
+static void solve_super(const struct super *super, struct super_codes *out, const float *x, const float *w)
 {
     double uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;
     int n = SUPER / super->n_subs;
@@ -73,10 +67,10 @@ static void solve(const struct super *super, struct super_codes *out, const floa
     }
     double determinant = uu * vv - uv * uv;
     if (determinant > 0) {
-        out->d = encode_f16((float)((xu * vv - xv * uv) / determinant));
-        out->dmin = encode_f16((float)((xu * uv - xv * uu) / determinant));
+        out->d = scale_to_f16((float)((xu * vv - xv * uv) / determinant));
+        out->dmin = scale_to_f16((float)((xu * uv - xv * uu) / determinant));
     } else if (uu > 0) {
-        out->d = encode_f16((float)(xu / uu));
+        out->d = scale_to_f16((float)(xu / uu));
     }
 }
 
@@ -94,13 +88,13 @@ static void encode_super(const struct super *super, const float *x, const float 
         scale_weights[j] = fits[j].weight_sq;
         minimum_weights[j] = fits[j].weight;
     }
-    out.d = encode_f16(fit_scale(&super->scales, &scales_sweep, scales, scale_weights, n_subs).scale);
+    out.d = scale_to_f16(fit_scale(&super->scales, &scales_sweep, scales, scale_weights, n_subs).scale);
     if (super->minima)
-        out.dmin = encode_f16(fit_scale(&super->scales, &scales_sweep, minima, minimum_weights, n_subs).scale);
+        out.dmin = scale_to_f16(fit_scale(&super->scales, &scales_sweep, minima, minimum_weights, n_subs).scale);
     for (int pass = 0; pass < PASSES; pass++) {
-        if (pass > 0) solve(super, &out, x, w);
+        if (pass > 0) solve_super(super, &out, x, w);
         for (int j = 0; j < n_subs; j++)
-            choose(super, &out, j, &fits[j], x + j * n, w + j * n);
+            choose_scales(super, &out, j, &fits[j], x + j * n, w + j * n);
     }
     super->pack(&out, block);
 }
@@ -116,7 +110,7 @@ static void pack_pairs(const uint8_t *codes, uint8_t *out)
 }
 
 /* Nibbles: elements 64 k .. 64 k + 31 low in 32 bytes, the next 32 high. */
-static void pack_nibbles(const uint8_t *codes, uint8_t *out)
+static void pack_nibble_rows(const uint8_t *codes, uint8_t *out)
 {
     for (int i = 0; i < SUPER / 2; i++) {
         const uint8_t *pair = codes + 64 * (i / 32) + i % 32;
@@ -164,7 +158,7 @@ static void pack_q4_k(const struct super_codes *super, uint8_t *block)
     memcpy(block, &super->d, 2);
     memcpy(block + 2, &super->dmin, 2);
     pack_scales_and_minima(super, block + 4);
-    pack_nibbles(super->codes, block + 16);
+    pack_nibble_rows(super->codes, block + 16);
 }
 
 static void pack_q5_k(const struct super_codes *super, uint8_t *block)
@@ -175,7 +169,7 @@ static void pack_q5_k(const struct super_codes *super, uint8_t *block)
     memset(block + 16, 0, 32);
     for (int i = 0; i < SUPER; i++)
         block[16 + i % 32] |= (uint8_t)(super->codes[i] >> 4 << i / 32);
-    pack_nibbles(super->codes, block + 48);
+    pack_nibble_rows(super->codes, block + 48);
 }
 
 static void pack_q6_k(const struct super_codes *super, uint8_t *block)
@@ -208,11 +202,11 @@ static void pack_iq4_xs(const struct super_codes *super, uint8_t *block)
 
 /* ---- the formats --------------------------------------------------------------------------------- */
 
-#define SUPER_FORMAT(name, ...)                                        \
-    void encode_##name(const float *x, const float *w, uint8_t *block) \
-    {                                                                  \
-        static const struct super super = {__VA_ARGS__};               \
-        encode_super(&super, x, w, block);                             \
+#define SUPER_FORMAT(name, ...)                                               \
+    static void encode_##name(const float *x, const float *w, uint8_t *block) \
+    {                                                                         \
+        static const struct super super = {__VA_ARGS__};                      \
+        encode_super(&super, x, w, block);                                    \
     }
 
 SUPER_FORMAT(q2_k, 16, true, {4, 0, 1, NULL}, {20, 0.8f, 0.03f}, {16, 0, 1, NULL}, pack_q2_k)

@@ -1,10 +1,5 @@
-/* encode_small.c - blocks with one scale (Q4_1, Q5_1: and a minimum; NVFP4: four of them). */
-#include "format/encode_search.h"
-
-#include "base/bytes.h"
+/* encode_small.inc.h - blocks with one scale (Q4_1, Q5_1: and a minimum; NVFP4: four of them). */
 #include "format/smallfloat.h"
-
-#include <math.h>
 
 /* ---- how codes are packed -------------------------------------------------------------------- */
 
@@ -91,18 +86,18 @@ static void encode_small(const struct small *small, const float *x, const float 
     uint8_t codes[SUPER];
     struct fit fit = small->minimum ? fit_scale_minimum(&small->levels, &small->sweep, true, x, w, small->n)
                                     : fit_scale(&small->levels, &small->sweep, x, w, small->n);
-    uint16_t scale = encode_f16(fit.scale), minimum = encode_f16(fit.minimum);
+    uint16_t scale = scale_to_f16(fit.scale), minimum = scale_to_f16(fit.minimum);
     levels_encode(&small->levels, x, w, small->n, f32_from_f16(scale), f32_from_f16(minimum), codes);
     memcpy(block + small->scale_at, &scale, 2);
     if (small->minimum) memcpy(block + small->scale_at + 2, &minimum, 2);
     small->pack(codes, block + small->codes_at);
 }
 
-#define SMALL(name, ...)                                               \
-    void encode_##name(const float *x, const float *w, uint8_t *block) \
-    {                                                                  \
-        static const struct small small = {__VA_ARGS__};               \
-        encode_small(&small, x, w, block);                             \
+#define SMALL(name, ...)                                                      \
+    static void encode_##name(const float *x, const float *w, uint8_t *block) \
+    {                                                                         \
+        static const struct small small = {__VA_ARGS__};                      \
+        encode_small(&small, x, w, block);                                    \
     }
 
 SMALL(q4_0, 32, {16, -8, 1, NULL}, {20, 0.86f, 0.0125f}, false, 0, 2, pack_4)
@@ -155,7 +150,7 @@ static float largest(const float *x, int n)
     return amax;
 }
 
-void encode_mxfp4(const float *x, const float *w, uint8_t *block)
+static void encode_mxfp4(const float *x, const float *w, uint8_t *block)
 {
     uint8_t codes[32];
     /* the power of two that puts the largest element between 4 and 8, and its neighbours */
@@ -174,7 +169,7 @@ static int ue4m3_below(float t)
     return c;
 }
 
-void encode_nvfp4(const float *x, const float *w, uint8_t *block)
+static void encode_nvfp4(const float *x, const float *w, uint8_t *block)
 {
     enum { REACH = 6 }; /* codes tried on either side */
     for (int s = 0; s < 4; s++) {
