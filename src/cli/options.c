@@ -225,9 +225,11 @@ static size_t unlikeness(const char *typed, const char *word)
     return edit_distance(typed, word);
 }
 
-static bool near_enough(size_t distance, const char *typed)
+/* Of a short word, two changes leave little: it must at least begin alike. */
+static bool near_enough(size_t distance, const char *typed, const char *word)
 {
-    return distance <= (strlen(typed) < 4 ? 1 : 2);
+    size_t n = strlen(typed);
+    return distance <= (n < 4 ? 1 : 2) && (distance < 2 || n >= 6 || *typed == *word);
 }
 
 static int unknown_option(const struct command *command, const char *typed)
@@ -241,7 +243,7 @@ static int unknown_option(const struct command *command, const char *typed)
         size_t d = unlikeness(word, option->name);
         if (d < distance) distance = d, best = option->name;
     }
-    if (best && near_enough(distance, word))
+    if (best && near_enough(distance, word, best))
         return cli_usage("%s has no option %s: did you mean --%s?", command->name, typed, best);
     return cli_usage("%s has no option %s: see 'stile help %s'", command->name, typed, command->name);
 }
@@ -404,7 +406,7 @@ const struct command *command_find(const char *name)
         size_t d = unlikeness(name, command->name);
         if (d < distance) distance = d, best = command->name;
     }
-    if (best && near_enough(distance, name))
+    if (best && near_enough(distance, name, best))
         cli_usage("no command '%s': did you mean '%s'?", name, best);
     else
         cli_usage("no command '%s': see 'stile help'", name);

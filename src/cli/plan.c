@@ -127,9 +127,9 @@ static struct stile_plan_options plan_options(const struct options *options)
                     .kv_format = options_kv_format(options),
                     .memory_limit_bytes = (uint64_t)options->memory_limit,
                     .place = options->place},
-        .n_prompt = options->n_prompt ? (uint32_t)options->n_prompt : 512,
+        .n_prompt = options->n_prompt ? (uint32_t)options->n_prompt : plan_usual_tokens(512, options),
         .n_depth = (uint32_t)options->n_depth,
-        .n_generated = options->n_generated ? (uint32_t)options->n_generated : 128,
+        .n_generated = options->n_generated ? (uint32_t)options->n_generated : plan_usual_tokens(128, options),
     };
 }
 

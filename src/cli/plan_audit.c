@@ -1,5 +1,7 @@
 /* plan_audit.c - `stile plan --audit`: how far predictions were from what came of them. */
 #include "cli/plan_audit.h"
+
+#include "base/terminal.h"
 #include "cli/plan_show.h"
 
 #include <math.h>
@@ -57,16 +59,29 @@ static void summarize(struct audit *audit, const struct stile_outcome *outcomes,
 }
 
 /* In the unit of its kind. */
-static void show_worst(const struct stile_outcome *o)
+static void worst_text(char *out, size_t capacity, const struct stile_outcome *o)
 {
     char predicted[32], measured[32];
     const char *unit = strcmp(o->kind, "first token") == 0 ? "s" : "tokens/s";
     if (strcmp(o->kind, "memory") == 0)
-        printf(": %s predicted, %s measured\n", size_text(predicted, (uint64_t)o->predicted.value),
-               size_text(measured, (uint64_t)o->measured));
+        snprintf(out, capacity, "%s predicted, %s measured", size_text(predicted, (uint64_t)o->predicted.value),
+                 size_text(measured, (uint64_t)o->measured));
     else
-        printf(": %s %s predicted, %s measured\n", plan_number(predicted, o->predicted.value), unit,
-               plan_number(measured, o->measured));
+        snprintf(out, capacity, "%s %s predicted, %s measured", plan_number(predicted, o->predicted.value), unit,
+                 plan_number(measured, o->measured));
+}
+
+static void show_worst(const struct audit *a)
+{
+    char text[128], what[256];
+    const struct stile_outcome *o = &a->worst_outcome;
+    worst_text(text, sizeof text, o);
+    int n = snprintf(what, sizeof what, "worst %s: %s %s", a->kind, o->model, o->format);
+    if (o->n_tokens > 0 && n > 0 && (size_t)n < sizeof what)
+        snprintf(what + n, sizeof what - (size_t)n, ", %u tokens after %u", o->n_tokens, o->n_depth);
+    text_line(stdout, what);
+    bool fits = strlen(what) + 2 + strlen(text) <= terminal_columns(STDOUT_FILENO);
+    printf("%s%s\n", fits ? ": " : ":\n    ", text);
 }
 
 static void show(const struct audit *audits, size_t n_audits, size_t n_outcomes, const char *what)
@@ -76,21 +91,15 @@ static void show(const struct audit *audits, size_t n_audits, size_t n_outcomes,
     for (size_t i = 0; i < n_audits; i++) {
         const struct audit *a = &audits[i];
         if (a->n == 0) continue;
-        printf("%-14s %6zu %8.1f%% %11.1f%% %8.1f%% %+8.1f%% %11zu/%zu", a->kind, a->n, 100 * a->median, 100 * a->ninth,
-               100 * a->worst, 100 * a->bias, a->n_within, a->n);
-        if (strcmp(a->kind, "memory") == 0) printf("  less than it was: %zu", a->n_under);
-        putchar('\n');
+        printf("%-14s %6zu %8.1f%% %11.1f%% %8.1f%% %+8.1f%% %11zu/%zu\n", a->kind, a->n, 100 * a->median,
+               100 * a->ninth, 100 * a->worst, 100 * a->bias, a->n_within, a->n);
     }
-    for (size_t i = 0; i < n_audits; i++) {
-        const struct stile_outcome *o = &audits[i].worst_outcome;
-        if (audits[i].n == 0) continue;
-        printf("%sworst %s: ", i == 0 ? "\n" : "", audits[i].kind);
-        text_line(stdout, o->model);
-        printf(" ");
-        text_line(stdout, o->format);
-        if (o->n_tokens > 0) printf(", %u tokens after %u", o->n_tokens, o->n_depth);
-        show_worst(o);
-    }
+    for (size_t i = 0; i < n_audits; i++)
+        if (audits[i].n > 0 && strcmp(audits[i].kind, "memory") == 0)
+            printf("\nmemory was more than predicted %zu times\n", audits[i].n_under);
+    putchar('\n');
+    for (size_t i = 0; i < n_audits; i++)
+        if (audits[i].n > 0) show_worst(&audits[i]);
 }
 
 /* ---- what others published ------------------------------------------------------------------ */

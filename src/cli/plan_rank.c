@@ -1,5 +1,6 @@
 #include "cli/plan_rank.h"
 
+#include "base/terminal.h"
 #include "cli/plan_show.h"
 
 #include <stdlib.h>
@@ -52,31 +53,129 @@ static const char *rate_text(char out[48], const struct stile_estimate *estimate
     return out;
 }
 
-static void show_row(const struct stile_plan *plan)
+enum column { COMPUTER, FORMAT, NEEDS, ELSEWHERE, DECODE, PREFILL, LOSS, WATTS, JOULES, BOUND, N_COLUMNS };
+
+/* What is left out first where there is too little room: the highest of these. */
+static const struct {
+    const char *title;
+    int leave;
+    bool left; /* aligned to the left */
+} columns[N_COLUMNS] = {
+    [COMPUTER] = {"computer", 0, true},
+    [FORMAT] = {"format", 0, true},
+    [NEEDS] = {"needs", 1, false},
+    [ELSEWHERE] = {"weights elsewhere", 4, true},
+    [DECODE] = {"decode, tokens/s", 0, true},
+    [PREFILL] = {"prefill", 3, false},
+    [LOSS] = {"loss", 0, false},
+    [WATTS] = {"W", 2, false},
+    [JOULES] = {"J/token", 6, false},
+    [BOUND] = {"limited by", 5, true},
+};
+
+struct cells {
+    char text[N_COLUMNS][48];
+};
+
+static void fill_cells(struct cells *cells, const struct stile_plan *plan)
 {
-    char size[32], decode[48], prefill[32], where[48], loss[32], watts[32], joules[32];
-    const struct stile_estimate *p = &plan->prefill_tokens_per_s;
-    printf("%-22s %-8s %10s  %-20s %-22s %8s %8s %6s %8s  %s\n", plan->machine, *plan->format ? plan->format : "-",
-           size_text(size, plan_needed_bytes(&plan->memory)), where_text(where, plan),
-           rate_text(decode, &plan->decode_tokens_per_s), p->value > 0 ? plan_number(prefill, p->value) : "-",
-           unknown_or(loss, "%+.2f%%", 100 * plan->quality.ppl_loss, plan->quality.ppl_loss >= 0),
-           unknown_or(watts, "%.0f", plan->rated_w, plan->rated_w > 0),
-           plan->token_j.value > 0 ? plan_number(joules, plan->token_j.value) : "-",
-           plan->possible ? plan->decode_tokens_per_s.bound_by : "");
+    char size[32], text[48], number[32];
+    const double prefill = plan->prefill_tokens_per_s.value, loss = plan->quality.ppl_loss;
+    const struct {
+        enum column column;
+        const char *text;
+    } of[] = {
+        {COMPUTER, plan->machine},
+        {FORMAT, *plan->format ? plan->format : "-"},
+        {NEEDS, size_text(size, plan_needed_bytes(&plan->memory))},
+        {BOUND, plan->possible ? plan->decode_tokens_per_s.bound_by : "-"},
+    };
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        snprintf(cells->text[of[i].column], sizeof *cells->text, "%s", of[i].text);
+    snprintf(cells->text[ELSEWHERE], sizeof *cells->text, "%s", where_text(text, plan));
+    snprintf(cells->text[DECODE], sizeof *cells->text, "%s", rate_text(text, &plan->decode_tokens_per_s));
+    snprintf(cells->text[PREFILL], sizeof *cells->text, "%s", prefill > 0 ? plan_number(number, prefill) : "-");
+    snprintf(cells->text[LOSS], sizeof *cells->text, "%s", unknown_or(number, "%+.2f%%", 100 * loss, loss >= 0));
+    snprintf(cells->text[WATTS], sizeof *cells->text, "%s",
+             unknown_or(number, "%.0f", plan->rated_w, plan->rated_w > 0));
+    snprintf(cells->text[JOULES], sizeof *cells->text, "%s",
+             plan->token_j.value > 0 ? plan_number(number, plan->token_j.value) : "-");
+}
+
+/* Widths; 0 of a column that says nothing, or for which there is no room. Returns the names of the latter. */
+static void choose_columns(size_t widths[N_COLUMNS], const struct cells *rows, size_t n, char left_out[64])
+{
+    size_t sum = 0;
+    *left_out = '\0';
+    for (int c = 0; c < N_COLUMNS; c++) {
+        bool says = columns[c].leave == 0;
+        widths[c] = strlen(columns[c].title);
+        for (size_t i = 0; i < n; i++) {
+            size_t width = strlen(rows[i].text[c]);
+            if (width > widths[c]) widths[c] = width;
+            says = says || strcmp(rows[i].text[c], "-") != 0;
+        }
+        if (!says) widths[c] = 0;
+        sum += widths[c] ? widths[c] + 2 : 0;
+    }
+    while (sum > terminal_columns(STDOUT_FILENO) + 2) {
+        int first = 0;
+        for (int c = 1; c < N_COLUMNS; c++)
+            if (widths[c] && (!widths[first] || columns[c].leave > columns[first].leave)) first = c;
+        if (columns[first].leave == 0) return; /* what is left is needed */
+        sum -= widths[first] + 2;
+        widths[first] = 0;
+        size_t used = strlen(left_out);
+        snprintf(left_out + used, 64 - used, "%s%s", used ? ", " : "", columns[first].title);
+    }
+}
+
+static void show_cells(const size_t widths[N_COLUMNS], const struct cells *row)
+{
+    char line[N_COLUMNS * 100];
+    size_t n = 0;
+    for (int c = 0; c < N_COLUMNS; c++) {
+        int width = (int)widths[c];
+        if (!width) continue;
+        n += (size_t)snprintf(line + n, sizeof line - n, "%s%*s", n ? "  " : "", columns[c].left ? -width : width,
+                              row ? row->text[c] : columns[c].title);
+    }
+    while (n > 0 && line[n - 1] == ' ')
+        n--;
+    line[n] = '\0';
+    text_line(stdout, line);
+    putchar('\n');
+}
+
+static void show_rows(const struct stile_plan_ranking *ranking)
+{
+    size_t widths[N_COLUMNS];
+    char left_out[64];
+    struct cells *rows = calloc(ranking->n_plans, sizeof *rows);
+    if (!rows) return;
+    for (uint32_t i = 0; i < ranking->n_plans; i++)
+        fill_cells(&rows[i], &ranking->plans[i]);
+    choose_columns(widths, rows, ranking->n_plans, left_out);
+    show_cells(widths, NULL);
+    for (uint32_t i = 0; i < ranking->n_plans; i++)
+        show_cells(widths, &rows[i]);
+    free(rows);
+    if (*left_out) printf("\nNot shown, for want of room: %s (--json has all).\n", left_out);
 }
 
 static void show_notes(const struct options *options, const struct stile_plan_ranking *ranking)
 {
     const struct stile_plan *best = &ranking->plans[0];
     fputs("\nloss: what perplexity rises by, as published of other models", stdout);
-    if (best->quality.model && *best->quality.model) printf(" (%s: %s)", best->format, best->quality.model);
+    if (best->quality.model && *best->quality.model) printf("\n(%s: %s)", best->format, best->quality.model);
     puts(".");
     if (!best->data_sheet) return;
-    puts("By data sheets, and what published engines make of them: stile itself computes on processors only, so far.");
-    puts("W: rated, the computer with what is busy of it. J/token: modelled.");
+    puts("By data sheets, and what published engines make of them:\n"
+         "stile itself computes on processors only, so far.\n"
+         "W: rated, the computer with what is busy of it. J/token: modelled.");
     if (options->all_machines)
-        puts("Assumed: host memory ddr5-5600x2:64 beside a card, and an nvme4 disk; the smallest memory that does, of "
-             "those sold.");
+        puts("Assumed: host memory ddr5-5600x2:64 beside a card, and an nvme4 disk;\n"
+             "the smallest memory that does, of those sold.");
     else if (*best->assumed)
         printf("Assumed: %s.\n", best->assumed + 1);
 }
@@ -85,10 +184,7 @@ static void show(const struct options *options, const struct stile_plan_ranking 
 {
     text_line(stdout, options->arguments[0]);
     printf(", context of %u tokens: %u of %u plans\n\n", ranking->plans[0].n_ctx, ranking->n_plans, ranking->n_tried);
-    printf("%-22s %-8s %10s  %-20s %-22s %8s %8s %6s %8s  %s\n", "computer", "format", "needs", "weights elsewhere",
-           "decode, tokens/s", "prefill", "loss", "W", "J/token", "limited by");
-    for (uint32_t i = 0; i < ranking->n_plans; i++)
-        show_row(&ranking->plans[i]);
+    show_rows(ranking);
     show_notes(options, ranking);
 }
 

@@ -3,6 +3,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+uint32_t plan_usual_tokens(uint32_t n, const struct options *options)
+{
+    int64_t room = options->n_ctx > 0 ? options->n_ctx - options->n_depth : n;
+    return room < 1 ? 1 : room < n ? (uint32_t)room : n;
+}
+
 /* ---- text ----------------------------------------------------------------------------------- */
 
 uint64_t plan_needed_bytes(const struct stile_memory *memory)
@@ -82,7 +88,7 @@ static void show_memory(FILE *stream, const struct stile_plan *plan)
     fprintf(stream, "\n%-20s", "free");
     for (uint32_t t = 0; t < plan->n_tiers; t++)
         fprintf(stream, " %14s",
-                plan->tiers[t].capacity_bytes < UINT64_MAX ? size_text(size, plan->tiers[t].capacity_bytes) : "");
+                plan->tiers[t].capacity_bytes < UINT64_MAX ? size_text(size, plan->tiers[t].capacity_bytes) : "-");
     fputs("\n\n", stream);
 }
 

@@ -2,6 +2,7 @@
 #ifndef STILE_CLI_PLAN_SHOW_H
 #define STILE_CLI_PLAN_SHOW_H
 
+#include "cli/options.h"
 #include "cli/output.h"
 
 /* Another way to run the model, and what it would bring. */
@@ -19,6 +20,9 @@ struct plan_report {
     struct plan_change changes[PLAN_CHANGES_MAX]; /* those that help, best first */
     size_t n_changes;
 };
+
+/* So many tokens, or what the context has room for where it was given. */
+uint32_t plan_usual_tokens(uint32_t n, const struct options *options);
 
 /* "12.3", "0.412", "5310" */
 const char *plan_number(char out[32], double value);

@@ -18,8 +18,8 @@ static struct stile_plan_options plan_options(const struct engine *engine, const
                     .place = options->place,
                     .draft = engine->draft},
         .assumed_memory_bytes = engine->free_bytes,
-        .n_prompt = 512,
-        .n_generated = 128,
+        .n_prompt = plan_usual_tokens(512, options),
+        .n_generated = plan_usual_tokens(128, options),
     };
 }
 

@@ -104,10 +104,13 @@ static int not_understood(const char *name, const char *part, struct stile_error
     const char *nearest = hardware_table[0].id;
     for (size_t i = 0; i < n_hardware_table; i++)
         if (distance(hardware_table[i].id, part) < distance(nearest, part)) nearest = hardware_table[i].id;
+    bool near =
+        distance(nearest, part) <= strlen(part) / 3; /* further away it is another word, not this one mistyped */
     return error_set(error, STILE_ERROR_ARGUMENT,
                      "machine %.80s: '%.40s' is no device, memory (ddr5-6000x2:64) or disk (nvme3, nvme4, nvme5, sata, "
-                     "hdd) that is known; the nearest device is %s",
-                     name, part, nearest);
+                     "hdd) that is known; %s%s",
+                     name, part, near ? "the nearest device is " : "stile plan MODEL --all-machines lists the devices",
+                     near ? nearest : "");
 }
 
 /* A device with ":SIZE" or without. */

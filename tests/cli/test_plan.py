@@ -47,6 +47,9 @@ class Plan(CliTest):
         out = self.stile("plan", model_path(), env=self.env)[0]
         for words in ["Fits", "KV cache", "decode", "prefill", "first token after 512", "limited by"]:
             self.assertIn(words, out)
+        self.assertNotRegex(out, r"(?m) $")
+        small = self.plan(model_path(), "--ctx", "1")
+        self.assertEqual((small["n_prompt"], small["n_generated"]), (1, 1))
 
     def test_a_shape_that_does_not_fit(self):
         plan = self.plan("llama-3.1-70b", "--memory-limit", "8G")
