@@ -197,6 +197,46 @@ static void odd_numbers_stay_finite(void **state)
     }
 }
 
+/* Scales of one encoding, codes of other numbers: what format_round returns is what is decoded then, the nearest that
+ * the scales allow, and no other element changes. */
+static void elements_are_rounded_alone(void **state)
+{
+    (void)state;
+    int n_formats = 0;
+    random_state = 6;
+    for (uint32_t id = 0; id < FORMAT_COUNT; id++) {
+        const struct format_info *info = format_info(id);
+        if (!info || !format_rounds((enum format)id)) continue;
+        float x[256], y[256], now[256];
+        uint8_t block[256], again[256];
+        int n = (int)info->block_elements;
+        for (int i = 0; i < n; i++)
+            x[i] = (float)normal();
+        format_encode((enum format)id, x, (size_t)n, NULL, block);
+        memcpy(again, block, sizeof block);
+        info->decode(block, 1, y);
+        for (int i = 0; i < n; i++) {
+            float before = y[i], value = (float)normal();
+            float own = format_round((enum format)id, block, i, x[i]);
+            if (fabsf(own - x[i]) > 1.00001f * fabsf(before - x[i]))
+                fail_msg("%s: element %d, %g, became %g, was %g", info->name, i, (double)x[i], (double)own,
+                         (double)before);
+            y[i] = format_round((enum format)id, block, i, value);
+            info->decode(block, 1, now);
+            for (int k = 0; k < n; k++)
+                if (now[k] != y[k]) fail_msg("%s: element %d is %g", info->name, k, (double)now[k]);
+        }
+        for (int i = 0; i < n; i++)
+            format_round((enum format)id, block, i, x[i]);
+        info->decode(block, 1, y);
+        info->decode(again, 1, now);
+        for (int i = 0; i < n; i++)
+            assert_true(fabsf(y[i] - x[i]) <= 1.00001f * fabsf(now[i] - x[i]));
+        n_formats++;
+    }
+    assert_int_equal(n_formats, 14);
+}
+
 static void all_weights_may_be_worth_nothing(void **state)
 {
     (void)state;
@@ -275,6 +315,7 @@ int main(void)
         cmocka_unit_test(every_format_of_weights_is_judged),
         cmocka_unit_test(importance_counts),
         cmocka_unit_test(odd_numbers_stay_finite),
+        cmocka_unit_test(elements_are_rounded_alone),
         cmocka_unit_test(all_weights_may_be_worth_nothing),
         cmocka_unit_test(nvfp4_scale_leaves_headroom),
         cmocka_unit_test(bytes_are_the_same_everywhere),

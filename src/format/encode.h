@@ -13,6 +13,13 @@
  * must be finite; importance: n weights >= 0, or NULL when all are worth the same. */
 void format_encode(enum format format, const float *x, size_t n, const float *importance, void *out);
 
+/* For methods that choose codes one element at a time, because each error changes what the next elements should be:
+ * encode the block first, which chooses its scales, then round its elements in any order. format_round replaces the
+ * code of element i (of the block) with the one nearest to x at the scale the block has, and returns what that decodes
+ * to. format_rounds: whether the elements of a format have codes of their own and this works. */
+bool format_rounds(enum format format);
+float format_round(enum format format, void *block, int i, float x);
+
 /* NVFP4 has a second scale for the whole tensor, kept beside it: encode x / scale. This is the one recommended for n
  * floats: the largest of them gets a block scale of 256, which leaves room below E4M3's 448 for the search. 1 when all
  * are zero. */
