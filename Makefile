@@ -120,7 +120,7 @@ $(BUILD)/stile.1: $(BUILD)/stile
 
 # ---- tests ------------------------------------------------------------------------------------
 
-tests: $(TESTS) $(BUILD)/kernel_check $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/make_hostile.c))
+tests: $(TESTS) $(BUILD)/kernel_check $(BUILD)/encode_check $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/make_hostile.c))
 
 $(BUILD)/obj/tests/%.o: DEFINES := -Itests $(FUZZ)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
@@ -129,6 +129,9 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 
 $(BUILD)/kernel_check: $(CHECK_OBJECTS) $(BUILD)/libstile.a
 	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/encode_check: $(BUILD)/obj/tests/encode_check.o $(BUILD)/libstile.a
+	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -ldl -o $@
 
 # FUZZ=-DFUZZ_MAIN makes programs that run a fixed seed; without it they are libFuzzer targets.
 fuzzers: $(FUZZERS)
