@@ -269,13 +269,13 @@ size_t stile_session_experts(const struct stile_session *session, struct stile_e
 /* Appends tokens to the context. On CONTEXT (they do not fit) or ARGUMENT nothing has happened; on CANCELLED or IO
  * the whole batches evaluated before stay in the context (see stile_context_tokens). */
 int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error);
-/* As stile_eval, and writes the logits of each of the tokens: `logits` is (n_tokens, n_vocab). */
-int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *logits,
-                   struct stile_error *error);
+/* As stile_eval, and writes the logits of each of the last n_rows tokens, 1 to n_tokens: `logits` is (n_rows, n_vocab). */
+int stile_eval_rows(struct stile_session *session, const int32_t *tokens, size_t n_tokens, size_t n_rows, float *logits,
+                    struct stile_error *error);
 /* Logits after the last token, (n_vocab); NULL before the first stile_eval. Valid until the next call. */
 const float *stile_logits(const struct stile_session *session);
 /* 64-bit hash over the bits of every logits row handed out since creation or stile_rewind(session, 0): one
- * row per stile_eval, every row of stile_eval_all. */
+ * row per stile_eval, every row of stile_eval_rows. */
 uint64_t stile_logits_hash(const struct stile_session *session);
 
 /* What evaluating n_tokens tokens after n_past others must move and multiply, by the program's own cost: weights once,

@@ -67,7 +67,7 @@ static float *evaluate(struct stile_model *model, const struct truth *truth, enu
     must(stile_session_create(&session, model, &options, &error), &error);
     for (uint32_t i = 0; i < truth->n_tokens; i += n_call) {
         uint32_t n = truth->n_tokens - i < n_call ? truth->n_tokens - i : n_call;
-        must(stile_eval_all(session, truth->tokens + i, n, logits + (size_t)i * truth->n_vocab, &error), &error);
+        must(stile_eval_rows(session, truth->tokens + i, n, n, logits + (size_t)i * truth->n_vocab, &error), &error);
     }
     stile_session_free(session);
     return logits;
@@ -100,7 +100,7 @@ static double error_rms(const struct truth *truth, const float *logits)
     return sqrt(difference / size);
 }
 
-/* stile_eval and stile_logits, token by token, give the rows that stile_eval_all gave. */
+/* stile_eval and stile_logits, token by token, give the rows that stile_eval_rows gave. */
 static void check_single_tokens(struct stile_model *model, const struct truth *truth, const float *logits)
 {
     struct stile_session_options options = {.n_ctx = truth->n_tokens, .n_threads = 1, .kv_format = STILE_KV_F32};

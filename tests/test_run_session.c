@@ -46,7 +46,7 @@ static float *all_logits(struct stile_model *model, uint32_t n_threads, uint32_t
     float *logits = calloc((size_t)N_LONG * TINY_VOCAB, sizeof *logits);
     struct stile_session *session =
         create(model, &(struct stile_session_options){.n_ctx = 128, .n_threads = n_threads, .n_batch = n_batch});
-    if (stile_eval_all(session, tokens, N_LONG, logits, &error)) fail_msg("%s", error.message);
+    if (stile_eval_rows(session, tokens, N_LONG, N_LONG, logits, &error)) fail_msg("%s", error.message);
     stile_session_free(session);
     return logits;
 }
@@ -77,6 +77,35 @@ static void same_bits_gemma3(void **state)
 {
     (void)state;
     check_same_bits(tiny_gemma3);
+}
+
+/* The logits of the last tokens alone are those that all of them gave, wherever batches begin. */
+static void last_rows(void **state)
+{
+    (void)state;
+    static const uint32_t n_batch[] = {1, 7, 64, 128};
+    enum { ROW_BYTES = TINY_VOCAB * sizeof(float) };
+    struct stile_model *model = open_model(NULL);
+    struct stile_error error = {0};
+    int32_t tokens[N_LONG];
+    float *truth = all_logits(model, 1, 1), *rows = malloc((size_t)N_LONG * ROW_BYTES);
+    fill(tokens, N_LONG);
+    for (size_t i = 0; i < sizeof n_batch / sizeof *n_batch; i++) {
+        struct stile_session *session =
+            create(model, &(struct stile_session_options){.n_ctx = 128, .n_batch = n_batch[i]});
+        for (size_t n = 1; n < N_LONG; n += 9) {
+            if (stile_eval_rows(session, tokens, N_LONG, n, rows, &error)) fail_msg("%s", error.message);
+            assert_memory_equal(rows, truth + (N_LONG - n) * TINY_VOCAB, n * ROW_BYTES);
+            assert_memory_equal(stile_logits(session), truth + (N_LONG - 1) * TINY_VOCAB, ROW_BYTES);
+            assert_int_equal(stile_rewind(session, 0, &error), 0);
+        }
+        assert_int_equal(stile_eval_rows(session, tokens, 5, 6, rows, &error), STILE_ERROR_ARGUMENT);
+        assert_int_equal(stile_eval_rows(session, tokens, 5, 0, rows, &error), STILE_ERROR_ARGUMENT);
+        stile_session_free(session);
+    }
+    free(rows);
+    free(truth);
+    stile_model_close(model);
 }
 
 static void context_is_bounded(void **state)
@@ -324,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bits_llama),
         cmocka_unit_test(same_bits_gemma3),
+        cmocka_unit_test(last_rows),
         cmocka_unit_test(context_is_bounded),
         cmocka_unit_test(tokens_are_checked),
         cmocka_unit_test(options_are_checked),

@@ -275,20 +275,22 @@ static int run_batch(struct stile_session *session, const struct cpu_batch *batc
     return failed ? failed : gguf_check_maps(session->model->model->gguf, error);
 }
 
-/* Evaluates batch by batch. all != NULL: logits of every token; else those of the last into session->logits. */
-static int evaluate(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *all,
+/* Evaluates batch by batch; `rows` gets the logits of the last n_rows tokens. */
+static int evaluate(struct stile_session *session, const int32_t *tokens, size_t n_tokens, size_t n_rows, float *rows,
                     struct stile_error *error)
 {
     uint32_t n_vocab = session->model->model->hparams.n_vocab;
+    const size_t first_row = n_tokens - n_rows; /* the token it belongs to */
     int failed = check_tokens(session, tokens, n_tokens, error);
     for (size_t done = 0, n; done < n_tokens && !failed; done += n) {
         n = n_tokens - done < session->options.n_batch ? n_tokens - done : session->options.n_batch;
+        size_t n_before = first_row <= done ? 0 : first_row - done < n ? first_row - done : n;
         struct cpu_batch batch = {
             .tokens = tokens + done,
             .n_tokens = (uint32_t)n,
             .position = session->n_used,
-            .n_selected = all ? (uint32_t)n : done + n == n_tokens,
-            .logits = all ? all + done * n_vocab : session->logits,
+            .n_selected = (uint32_t)(n - n_before),
+            .logits = n_before < n ? rows + (done + n_before - first_row) * n_vocab : rows,
             .kv = session->kv.layers,
             .cancel = session->options.cancel,
         };
@@ -305,7 +307,7 @@ static int evaluate(struct stile_session *session, const int32_t *tokens, size_t
 
 int session_read(struct stile_session *session, const int32_t *tokens, size_t n_tokens, struct stile_error *error)
 {
-    int failed = evaluate(session, tokens, n_tokens, NULL, error);
+    int failed = evaluate(session, tokens, n_tokens, 1, session->logits, error);
     session->has_logits = !failed;
     return failed;
 }
@@ -318,15 +320,17 @@ int stile_eval(struct stile_session *session, const int32_t *tokens, size_t n_to
     return 0;
 }
 
-int stile_eval_all(struct stile_session *session, const int32_t *tokens, size_t n_tokens, float *logits,
-                   struct stile_error *error)
+int stile_eval_rows(struct stile_session *session, const int32_t *tokens, size_t n_tokens, size_t n_rows, float *logits,
+                    struct stile_error *error)
 {
     uint32_t n_vocab = session->model->model->hparams.n_vocab;
-    int failed = evaluate(session, tokens, n_tokens, logits, error);
+    if (n_rows == 0 || n_rows > n_tokens)
+        return error_set(error, STILE_ERROR_ARGUMENT, "logits of %zu tokens cannot be had of %zu", n_rows, n_tokens);
+    int failed = evaluate(session, tokens, n_tokens, n_rows, logits, error);
     if (failed) return failed;
-    memcpy(session->logits, logits + (n_tokens - 1) * n_vocab, n_vocab * sizeof *logits);
+    memcpy(session->logits, logits + (n_rows - 1) * n_vocab, n_vocab * sizeof *logits);
     session->has_logits = true;
-    for (size_t i = 0; i < n_tokens; i++)
+    for (size_t i = 0; i < n_rows; i++)
         session->hash = hash_row(session->hash, logits + i * n_vocab, n_vocab);
     return 0;
 }
@@ -344,7 +348,7 @@ int session_look_ahead(struct stile_session *session, const int32_t *tokens, siz
                        struct stile_error *error)
 {
     assert(n_tokens <= session->options.n_batch);
-    int failed = evaluate(session, tokens, n_tokens, rows, error);
+    int failed = evaluate(session, tokens, n_tokens, n_tokens, rows, error);
     if (failed) return failed;
     session->n_used -= (uint32_t)n_tokens;
     session_accept(session, rows);
