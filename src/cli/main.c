@@ -63,6 +63,15 @@ const struct command command_table[] = {
      "'stile run' and 'stile bench' keep what was predicted of them and what came of it: --audit shows how far "
      "predictions are off here, and off what others published.",
      0, 1, command_plan},
+    {"quality", FOR_QUALITY, "MODEL -f TEXT [--reference MODEL] [OPTIONS]",
+     "measure how well a model predicts a text, and what a number format costs",
+     "Evaluates a text window by window and prints the perplexity, computed as llama.cpp's tool does, so that numbers "
+     "can "
+     "be compared. With --reference, a second model with the same vocabulary predicts the same text beside it, and the "
+     "table says how far the model is from that one: Kullback-Leibler divergence, how often both find the same token "
+     "most likely, and how the probabilities of the text's own tokens differ, each with its standard error.\n\n"
+     "Ctrl-C ends it with what was measured so far.",
+     1, 1, command_quality},
     {"help", FOR_HELP, "[COMMAND]", "explain a command", "Explains a command and its options.", 0, 1, command_help},
     {NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
 };

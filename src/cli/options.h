@@ -6,6 +6,7 @@
 
 #include "stile.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,9 @@ struct options {
     const char *machine, *svg;
     double min_tps, max_loss, max_watts;
     uint64_t max_memory_bytes;
+    /* quality */
+    const char *reference;
+    int64_t stride, n_windows;
 };
 
 enum option_type {
@@ -73,7 +77,8 @@ enum {
     FOR_BENCH = 16,
     FOR_PROBE = 32,
     FOR_PLAN = 64,
-    FOR_ALL = 127
+    FOR_QUALITY = 512,
+    FOR_ALL = INT_MAX
 };
 
 struct option {

@@ -1,0 +1,21 @@
+/* quality_show.h - what was measured of a model's quality, as a table and as JSON. */
+#ifndef STILE_CLI_QUALITY_SHOW_H
+#define STILE_CLI_QUALITY_SHOW_H
+
+#include "lab/estimate.h"
+#include "lab/quality.h"
+
+#include <jansson.h>
+
+struct quality_report {
+    const struct quality_plan *plan;
+    const struct quality *quality;
+    const struct estimates *estimates;
+    const char *text;      /* where it came from */
+    uint64_t memory_bytes; /* needed */
+};
+
+void quality_show(const struct quality_report *report);
+json_t *quality_json(const struct quality_report *report);
+
+#endif
