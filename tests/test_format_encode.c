@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "format/encode.h"
 #include "format/encode_tables.h"
+#include "format/smallfloat.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -251,6 +252,55 @@ static void all_weights_may_be_worth_nothing(void **state)
     }
 }
 
+/* Block scales that make the largest element 6, as most writers of NVFP4 do, and nearest codes. */
+static double plain_nvfp4_error(const float *x, size_t n, const float *w)
+{
+    double error = 0;
+    float amax = 0;
+    for (size_t i = 0; i < n; i++)
+        amax = fmaxf(amax, fabsf(x[i]));
+    for (size_t at = 0; at < n; at += 16) {
+        uint8_t block[36] = {0};
+        float most = 0, scale = amax / (6 * 448);
+        for (int i = 0; i < 16; i++)
+            most = fmaxf(most, fabsf(x[at + (size_t)i] / scale));
+        for (int code = 0; code < 127; code++)
+            if (fabsf(6 * f32_from_ue4m3((uint8_t)code) - most) < fabsf(6 * f32_from_ue4m3(block[0]) - most))
+                block[0] = (uint8_t)code;
+        for (int i = 0; i < 16; i++) {
+            size_t k = at + (size_t)i;
+            float rest = x[k] - scale * format_round(FORMAT_NVFP4, block, i, x[k] / scale);
+            error += (double)(w ? w[k] : 1) * (double)(rest * rest);
+        }
+    }
+    return error;
+}
+
+/* Against the scale that only looks at the largest element, on heavy-tailed numbers: a quarter less without importance,
+ * and two fifths with it. */
+static void nvfp4_search_pays(void **state)
+{
+    (void)state;
+    static float x[N], scaled[N], y[N], w[N];
+    random_state = 7;
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)(0.02 * normal() / sqrt(uniform() + uniform() + uniform()));
+        w[i] = (float)exp(1.2 * normal());
+    }
+    float scale = format_nvfp4_tensor_scale(x, N);
+    for (int k = 0; k < 2; k++) {
+        const float *importance = k ? w : NULL;
+        double plain = plain_nvfp4_error(x, N, importance), all = 0;
+        for (int i = 0; i < N; i++)
+            all += (double)(k ? w[i] : 1) * pow((double)x[i], 2);
+        for (int i = 0; i < N; i++)
+            scaled[i] = x[i] / scale;
+        double ratio = pow(round_trip(FORMAT_NVFP4, scaled, N, importance, y), 2) * all / plain;
+        print_message("squared error against plain: %.3f\n", ratio);
+        assert_true(ratio < (k ? 0.58 : 0.76));
+    }
+}
+
 static void nvfp4_scale_leaves_headroom(void **state)
 {
     (void)state;
@@ -317,6 +367,7 @@ int main(void)
         cmocka_unit_test(odd_numbers_stay_finite),
         cmocka_unit_test(elements_are_rounded_alone),
         cmocka_unit_test(all_weights_may_be_worth_nothing),
+        cmocka_unit_test(nvfp4_search_pays),
         cmocka_unit_test(nvfp4_scale_leaves_headroom),
         cmocka_unit_test(bytes_are_the_same_everywhere),
     };

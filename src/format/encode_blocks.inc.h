@@ -4,6 +4,7 @@
 
 #include "format/encode_search.inc.h"
 
+#include "format/encode_float.inc.h"
 #include "format/encode_grid.inc.h"
 #include "format/encode_k.inc.h"
 #include "format/encode_small.inc.h"

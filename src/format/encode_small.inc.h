@@ -1,4 +1,4 @@
-/* encode_small.inc.h - blocks with one scale (Q4_1, Q5_1: and a minimum; NVFP4: four of them). */
+/* encode_small.inc.h - blocks with one scale (Q4_1, Q5_1: and a minimum). */
 #include "format/smallfloat.h"
 
 /* ---- how codes are packed -------------------------------------------------------------------- */
@@ -110,76 +110,3 @@ SMALL(q1_0, 128, {2, -1, 2, NULL}, {1, 1, 0}, false, 0, 2, pack_1)
 SMALL(q2_0, 64, {4, -1, 1, NULL}, {24, 0.7f, 0.075f}, false, 0, 2, pack_2)
 SMALL(tq1_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, false, 52, 0, pack_tq1)
 SMALL(tq2_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, false, 64, 0, pack_tq2)
-
-/* ---- four-bit floats with a scale of eight bits ------------------------------------------------ */
-
-/* 2 x E2M1 in rising order: the codes are 15, 14, ... 8, 0, 1, ... 7. */
-static const int8_t e2m1_values[16] = {-12, -8, -6, -4, -3, -2, -1, 0, 0, 1, 2, 3, 4, 6, 8, 12};
-static const struct levels e2m1_x2 = {16, 0, 1, e2m1_values};
-
-static void pack_e2m1(const uint8_t *codes, int n, uint8_t *out)
-{
-    uint8_t ordered[32];
-    for (int i = 0; i < 2 * n; i++)
-        ordered[i] = (uint8_t)(codes[i] < 8 ? 15 - codes[i] : codes[i] - 8);
-    pack_nibbles(ordered, n, out);
-}
-
-/* The scale code of [from, to] that leaves the smallest error; its codes are left in `codes`. */
-static int best_scale_code(float (*scale_of)(uint8_t), int from, int to, const float *x, const float *w, int n,
-                           uint8_t *codes)
-{
-    int best = from;
-    float least = INFINITY;
-    for (int c = from; c <= to; c++) {
-        float error = levels_encode(&e2m1_x2, x, w, n, 0.5f * scale_of((uint8_t)c), 0, codes);
-        if (error < least) {
-            least = error;
-            best = c;
-        }
-    }
-    levels_encode(&e2m1_x2, x, w, n, 0.5f * scale_of((uint8_t)best), 0, codes);
-    return best;
-}
-
-static float largest(const float *x, int n)
-{
-    float amax = 0;
-    for (int i = 0; i < n; i++)
-        amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
-    return amax;
-}
-
-static void encode_mxfp4(const float *x, const float *w, uint8_t *block)
-{
-    uint8_t codes[32];
-    /* the power of two that puts the largest element between 4 and 8, and its neighbours */
-    int e = (int)(f32_bits(largest(x, 32)) >> 23) - 2;
-    int from = e - 1 < 0 ? 0 : e - 1, to = e + 1 < 0 ? 0 : e + 1 > 254 ? 254 : e + 1;
-    block[0] = (uint8_t)best_scale_code(f32_from_e8m0, from, to, x, w, 32, codes);
-    pack_e2m1(codes, 16, block + 1);
-}
-
-/* The code of the largest E4M3 value that is not above t. */
-static int ue4m3_below(float t)
-{
-    int c = 0;
-    for (int bit = 64; bit > 0; bit /= 2)
-        if (c + bit < 127 && f32_from_ue4m3((uint8_t)(c + bit)) <= t) c += bit;
-    return c;
-}
-
-static void encode_nvfp4(const float *x, const float *w, uint8_t *block)
-{
-    enum { REACH = 6 }; /* codes tried on either side */
-    for (int s = 0; s < 4; s++) {
-        uint8_t codes[16];
-        float t = largest(x + 16 * s, 16) / 6;
-        /* the largest element may become 6, or 4: levels lie closer below it then */
-        int from = ue4m3_below(t) - REACH, to = ue4m3_below(t * 1.5f) + REACH;
-        from = from < 0 ? 0 : from;
-        to = to > 126 ? 126 : to;
-        block[s] = (uint8_t)best_scale_code(f32_from_ue4m3, from, to, x + 16 * s, w + 16 * s, 16, codes);
-        pack_e2m1(codes, 8, block + 4 + 8 * s);
-    }
-}
