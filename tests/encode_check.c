@@ -116,16 +116,6 @@ static struct data data_model(const char *path, size_t n)
     return data;
 }
 
-static void encode(enum format format, const struct data *data, const float *importance, uint8_t *out)
-{
-    const struct format_info *info = format_info(format);
-    float same[256];
-    for (int i = 0; i < 256; i++)
-        same[i] = 1;
-    for (size_t i = 0; i < data->n; i += info->block_elements, out += info->block_bytes)
-        table->encode[format](data->x + i, importance ? importance + i : same, out);
-}
-
 static double weighted_error(const struct data *data, const float *y, const float *importance, double scale)
 {
     double error = 0, all = 0;
@@ -157,7 +147,7 @@ static void check(enum format format, const struct data *data, bool weighted, pe
         scaled.x[i] = data->x[i] / scale;
     for (int r = 0; r < REPEATS; r++) {
         uint64_t start = clock_ns();
-        encode(format, &scaled, importance, blocks);
+        table->encode(format, scaled.x, data->n, importance, blocks);
         best = fmin(best, seconds_since(start));
         if (!peer) continue;
         start = clock_ns();
@@ -216,9 +206,10 @@ int main(int argc, char **argv)
     struct data data[3] = {data_random("student", n, student), data_random("laplace", n, laplace)};
     if (model) data[2] = data_model(model, n);
     for (uint32_t id = 0; id < FORMAT_COUNT; id++) {
-        bool wanted = table->encode[id] && i == argc;
-        for (int k = i; k < argc && table->encode[id]; k++)
-            wanted |= !strcasecmp(argv[k], format_info(id)->name);
+        const struct format_info *info = format_info(id);
+        bool encodes = info && info->decode && info->block_elements > 1, wanted = encodes && i == argc;
+        for (int k = i; k < argc && encodes; k++)
+            wanted |= !strcasecmp(argv[k], info->name);
         for (int d = 0; wanted && d < (model ? 3 : 2); d++) {
             check((enum format)id, &data[d], false, peer);
             check((enum format)id, &data[d], true, peer);

@@ -311,21 +311,19 @@ static void nvfp4_scale_leaves_headroom(void **state)
 }
 
 /* FNV-1a over the blocks of one format, with and without importance. */
-static uint64_t hash_of(const struct encode_table *table, enum format format, const float *x, const float *w, int n,
+static uint64_t hash_of(const struct encode_table *table, enum format format, const float *x, const float *w, size_t n,
                         uint64_t hash)
 {
     const struct format_info *info = format_info(format);
-    uint8_t block[256];
-    float same[256];
-    for (int i = 0; i < 256; i++)
-        same[i] = 1;
+    size_t n_bytes = n / info->block_elements * info->block_bytes;
+    uint8_t *blocks = malloc(n_bytes);
+    assert_non_null(blocks);
     for (int k = 0; k < 2; k++) {
-        for (int at = 0; at < n; at += (int)info->block_elements) {
-            table->encode[format](x + at, k ? w + at : same, block);
-            for (size_t i = 0; i < info->block_bytes; i++)
-                hash = (hash ^ block[i]) * 1099511628211u;
-        }
+        table->encode(format, x, n, k ? w : NULL, blocks);
+        for (size_t i = 0; i < n_bytes; i++)
+            hash = (hash ^ blocks[i]) * 1099511628211u;
     }
+    free(blocks);
     return hash;
 }
 
@@ -347,14 +345,15 @@ static void bytes_are_the_same_everywhere(void **state)
         const struct encode_table *table = encode_table_at(t);
         uint64_t all = 14695981039346656037u;
         for (uint32_t id = 0; id < FORMAT_COUNT; id++) {
-            if (!table->encode[id]) continue;
+            const struct format_info *info = format_info(id);
+            if (!info || !info->decode || info->block_elements == 1) continue;
             uint64_t best = hash_of(encode_table_at(0), (enum format)id, x, w, M, 0);
             if (hash_of(table, (enum format)id, x, w, M, 0) != best)
-                fail_msg("%s: %s and %s differ", format_info(id)->name, table->isa, encode_table_at(0)->isa);
+                fail_msg("%s: %s and %s differ", info->name, table->isa, encode_table_at(0)->isa);
             all = hash_of(table, (enum format)id, x, w, M, all);
         }
         print_message("%s: hash %016llx\n", table->isa, (unsigned long long)all);
-        assert_true(all == 0xa625814ffd151d58u);
+        assert_true(all == 0x36a5c339b42d8574u);
     }
 }
 

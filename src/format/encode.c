@@ -48,14 +48,7 @@ void format_encode(enum format format, const float *x, size_t n, const float *im
     assert(info && info->decode && n % info->block_elements == 0);
     if (format == FORMAT_F32) memcpy(out, x, n * sizeof *x);
     if (format == FORMAT_F16 || format == FORMAT_BF16) encode_numbers(format, x, n, out);
-    encode_block *encode = encode_table_at(0)->encode[format];
-    if (!encode) return;
-    float same[256];
-    for (int i = 0; i < 256; i++)
-        same[i] = 1;
-    uint8_t *block = out;
-    for (size_t i = 0; i < n; i += info->block_elements, block += info->block_bytes)
-        encode(x + i, importance ? importance + i : same, block);
+    if (info->block_elements > 1) encode_table_at(0)->encode(format, x, n, importance, out);
 }
 
 float format_nvfp4_tensor_scale(const float *x, size_t n)

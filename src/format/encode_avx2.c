@@ -5,6 +5,6 @@
 
 #include "format/encode_blocks.inc.h"
 
-const struct encode_table encode_table_avx2 = ENCODE_TABLE("avx2");
+const struct encode_table encode_table_avx2 = {"avx2", encode};
 
 #endif

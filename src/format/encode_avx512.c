@@ -5,6 +5,6 @@
 
 #include "format/encode_blocks.inc.h"
 
-const struct encode_table encode_table_avx512 = ENCODE_TABLE("avx512");
+const struct encode_table encode_table_avx512 = {"avx512", encode};
 
 #endif

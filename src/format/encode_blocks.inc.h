@@ -3,24 +3,39 @@
 #include "format/encode_tables.h"
 
 #include "format/encode_search.inc.h"
+#include "format/encode_tile.inc.h"
 
 #include "format/encode_float.inc.h"
 #include "format/encode_grid.inc.h"
 #include "format/encode_k.inc.h"
 #include "format/encode_small.inc.h"
 
-#define ENCODE_TABLE(name)                                                                                       \
-    {                                                                                                            \
-        .isa = (name),                                                                                           \
-        .encode = {                                                                                              \
-            [FORMAT_Q4_0] = encode_q4_0,       [FORMAT_Q4_1] = encode_q4_1,     [FORMAT_Q5_0] = encode_q5_0,     \
-            [FORMAT_Q5_1] = encode_q5_1,       [FORMAT_Q8_0] = encode_q8_0,     [FORMAT_Q2_K] = encode_q2_k,     \
-            [FORMAT_Q3_K] = encode_q3_k,       [FORMAT_Q4_K] = encode_q4_k,     [FORMAT_Q5_K] = encode_q5_k,     \
-            [FORMAT_Q6_K] = encode_q6_k,       [FORMAT_IQ1_S] = encode_iq1_s,   [FORMAT_IQ1_M] = encode_iq1_m,   \
-            [FORMAT_IQ2_XXS] = encode_iq2_xxs, [FORMAT_IQ2_XS] = encode_iq2_xs, [FORMAT_IQ2_S] = encode_iq2_s,   \
-            [FORMAT_IQ3_XXS] = encode_iq3_xxs, [FORMAT_IQ3_S] = encode_iq3_s,   [FORMAT_IQ4_NL] = encode_iq4_nl, \
-            [FORMAT_IQ4_XS] = encode_iq4_xs,   [FORMAT_TQ1_0] = encode_tq1_0,   [FORMAT_TQ2_0] = encode_tq2_0,   \
-            [FORMAT_MXFP4] = encode_mxfp4,     [FORMAT_NVFP4] = encode_nvfp4,   [FORMAT_Q1_0] = encode_q1_0,     \
-            [FORMAT_Q2_0] = encode_q2_0,                                                                         \
-        },                                                                                                       \
-    }
+/* One block of finite floats with a weight >= 0 each. */
+typedef void encode_block(const float *x, const float *w, uint8_t *block);
+
+static encode_block *const encoders[FORMAT_COUNT] = {
+    [FORMAT_Q4_0] = encode_q4_0,       [FORMAT_Q4_1] = encode_q4_1,     [FORMAT_Q5_0] = encode_q5_0,
+    [FORMAT_Q5_1] = encode_q5_1,       [FORMAT_Q8_0] = encode_q8_0,     [FORMAT_Q2_K] = encode_q2_k,
+    [FORMAT_Q3_K] = encode_q3_k,       [FORMAT_Q4_K] = encode_q4_k,     [FORMAT_Q5_K] = encode_q5_k,
+    [FORMAT_Q6_K] = encode_q6_k,       [FORMAT_IQ1_S] = encode_iq1_s,   [FORMAT_IQ1_M] = encode_iq1_m,
+    [FORMAT_IQ2_XXS] = encode_iq2_xxs, [FORMAT_IQ2_XS] = encode_iq2_xs, [FORMAT_IQ2_S] = encode_iq2_s,
+    [FORMAT_IQ3_XXS] = encode_iq3_xxs, [FORMAT_IQ3_S] = encode_iq3_s,   [FORMAT_IQ4_NL] = encode_iq4_nl,
+    [FORMAT_IQ4_XS] = encode_iq4_xs,   [FORMAT_TQ1_0] = encode_tq1_0,   [FORMAT_TQ2_0] = encode_tq2_0,
+    [FORMAT_MXFP4] = encode_mxfp4,     [FORMAT_NVFP4] = encode_nvfp4,   [FORMAT_Q1_0] = encode_q1_0,
+    [FORMAT_Q2_0] = encode_q2_0,
+};
+
+static void encode(enum format format, const float *x, size_t n, const float *importance, uint8_t *out)
+{
+    const struct format_info *info = format_info(format);
+    float same[SUPER];
+    for (int i = 0; i < SUPER; i++)
+        same[i] = 1;
+    for (size_t i = 0; i < n; i += info->block_elements, out += info->block_bytes)
+        encoders[format](x + i, importance ? importance + i : same, out);
+#ifdef __AVX__
+    /* What runs next may use old instructions, which are slow while the upper halves of registers hold anything; gcc 12
+     * forgets this where it inlines all. */
+    _mm256_zeroupper();
+#endif
+}

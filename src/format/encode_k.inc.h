@@ -23,78 +23,116 @@ struct super {
 enum { PASSES = 2 };
 static const struct sweep scales_sweep = {9, 0.96f, 0.01f};
 
-/* For one sub-block: the integers next to the wanted scale and minimum that leave the smallest error. */
-static void choose_scales(const struct super *super, struct super_codes *out, int j, const struct fit *fit,
-                          const float *x, const float *w)
+/* The integers of each lane and the shared scales they are of. */
+struct lane_integers {
+    float d, dmin;
+    float scales[TILE], minima[TILE];
+};
+
+/* The integers next to the wanted scales and minima that leave the smallest error. */
+ENCODE_INLINE void choose_integers(const struct super *super, const struct tile *tile, const struct lane_fits *fits,
+                                   struct lane_integers *integers)
 {
-    int n = SUPER / super->n_subs, spread = super->minima ? 1 : 0, best_scale = 0, best_minimum = 0;
-    float d = f32_from_f16(out->d), dmin = f32_from_f16(out->dmin), least = INFINITY;
-    int near_scale = levels_nearest(&super->scales, d != 0 ? fit->scale / d : 0);
-    int near_minimum = levels_nearest(&super->scales, dmin != 0 ? -fit->minimum / dmin : 0);
-    uint8_t codes[SUPER], *kept = out->codes + j * n;
-    for (int m = near_minimum - spread; m <= near_minimum + spread; m++) {
-        for (int s = near_scale - 1; s <= near_scale + 1; s++) {
-            if (s < 0 || s >= super->scales.n || m < 0 || m >= super->scales.n) continue;
-            float minimum = super->minima ? dmin * levels_value(&super->scales, m) : 0;
-            float error = levels_encode(&super->levels, x, w, n, d * levels_value(&super->scales, s), -minimum, codes);
-            if (!(error < least)) continue;
-            least = error;
-            best_scale = s;
-            best_minimum = m;
-            memcpy(kept, codes, (size_t)n);
+    float first = super->scales.first, last = first + (float)(super->scales.n - 1);
+    float inverse_d = integers->d != 0 ? 1 / integers->d : 0;
+    float inverse_dmin = integers->dmin != 0 ? 1 / integers->dmin : 0;
+    int spread = super->minima ? 1 : 0;
+    for (int s = 0; s < TILE_STRIPS; s++) {
+        struct strip strip = tile_strip(tile, s, super->n_subs == 8);
+        vec near_scale = vec_near(&super->scales, vec_load(fits->scale + WIDTH * s) * inverse_d);
+        vec near_minimum = vec_near(&super->scales, vec_load(fits->minimum + WIDTH * s) * -inverse_dmin);
+        vec best_scale = near_scale, best_minimum = near_minimum, least = vec_all(INFINITY);
+        for (int k = -1; k <= 1; k++) {
+            vec scale = vec_min(vec_max(near_scale + (float)k, vec_all(first)), vec_all(last));
+            vec real_scale = integers->d * scale, inverse = vec_inverse(real_scale);
+            for (int m = -spread; m <= spread; m++) {
+                vec minimum = vec_min(vec_max(near_minimum + (float)m, vec_all(first)), vec_all(last));
+                vec real_minimum = super->minima ? integers->dmin * minimum : vec_all(0), error = vec_all(0);
+                for (int i = 0; i < TILE; i++) {
+                    vec x = vec_load(strip.x + TILE * i) + real_minimum;
+                    vec rest = x - real_scale * vec_near(&super->levels, x * inverse);
+                    error += vec_load(strip.w + TILE * i) * rest * rest;
+                }
+                error = strip_sum(&strip, error);
+                vec_mask better = error < least;
+                least = vec_select(better, error, least);
+                best_scale = vec_select(better, scale, best_scale);
+                best_minimum = vec_select(better, minimum, best_minimum);
+            }
         }
+        vec_store(integers->scales + WIDTH * s, best_scale);
+        vec_store(integers->minima + WIDTH * s, best_minimum);
     }
-    out->scales[j] = (uint8_t)best_scale;
-    out->minima[j] = (uint8_t)best_minimum;
 }
 
-/* Least squares for the shared scales, given all integers: x = d * u - dmin * v. */
-static void solve_super(const struct super *super, struct super_codes *out, const float *x, const float *w)
+static float lanes_sum(const float *v)
 {
-    double uu = 0, uv = 0, vv = 0, xu = 0, xv = 0;
-    int n = SUPER / super->n_subs;
-    for (int i = 0; i < SUPER; i++) {
-        int j = i / n;
-        double weight = (double)w[i], value = (double)x[i];
-        double u =
-            (double)levels_value(&super->scales, out->scales[j]) * (double)levels_value(&super->levels, out->codes[i]);
-        double v = super->minima ? (double)levels_value(&super->scales, out->minima[j]) : 0;
-        uu += weight * u * u;
-        uv += weight * u * v;
-        vv += weight * v * v;
-        xu += weight * value * u;
-        xv += weight * value * v;
+    float sums[4];
+    for (int i = 0; i < 4; i++)
+        sums[i] = (v[i] + v[i + 8]) + (v[i + 4] + v[i + 12]);
+    return (sums[0] + sums[2]) + (sums[1] + sums[3]);
+}
+
+/* Least squares for the shared scales, given all integers and codes: x = d * u - dmin * v. */
+ENCODE_INLINE void solve_super(const struct super *super, const struct tile *tile, struct lane_integers *integers)
+{
+    float parts[5][TILE];
+    for (int s = 0; s < TILE_STRIPS; s++) {
+        struct strip strip = tile_strip(tile, s, false);
+        vec scale = vec_load(integers->scales + WIDTH * s), weight = vec_all(0), wx = vec_all(0);
+        vec minimum = super->minima ? vec_load(integers->minima + WIDTH * s) : vec_all(0);
+        vec inverse = vec_inverse(integers->d * scale);
+        struct lane_sums sums = strip_sums(&strip, &super->levels, inverse, integers->dmin * minimum * inverse);
+        for (int i = 0; i < TILE; i++) {
+            weight += vec_load(strip.w + TILE * i);
+            wx += vec_load(strip.wx + TILE * i);
+        }
+        vec_store(parts[0] + WIDTH * s, scale * scale * sums.wll);
+        vec_store(parts[1] + WIDTH * s, scale * minimum * sums.wl);
+        vec_store(parts[2] + WIDTH * s, minimum * minimum * weight);
+        vec_store(parts[3] + WIDTH * s, scale * sums.wxl);
+        vec_store(parts[4] + WIDTH * s, minimum * wx);
     }
-    double determinant = uu * vv - uv * uv;
-    if (determinant > 0) {
-        out->d = scale_to_f16((float)((xu * vv - xv * uv) / determinant));
-        out->dmin = scale_to_f16((float)((xu * uv - xv * uu) / determinant));
+    double uu = (double)lanes_sum(parts[0]), uv = (double)lanes_sum(parts[1]), vv = (double)lanes_sum(parts[2]);
+    double xu = (double)lanes_sum(parts[3]), xv = (double)lanes_sum(parts[4]), determinant = uu * vv - uv * uv;
+    if (determinant > 1e-5 * uu * vv) {
+        integers->d = f32_from_f16(scale_to_f16((float)((xu * vv - xv * uv) / determinant)));
+        integers->dmin = f32_from_f16(scale_to_f16((float)((xu * uv - xv * uu) / determinant)));
     } else if (uu > 0) {
-        out->d = scale_to_f16((float)(xu / uu));
+        integers->d = f32_from_f16(scale_to_f16((float)(xu / uu)));
     }
 }
 
-static void encode_super(const struct super *super, const float *x, const float *w, uint8_t *block)
+ENCODE_INLINE void encode_super(const struct super *super, const float *x, const float *w, uint8_t *block)
 {
-    struct super_codes out = {0};
-    struct fit fits[16];
-    float scales[16], minima[16], scale_weights[16], minimum_weights[16];
-    int n_subs = super->n_subs, n = SUPER / n_subs;
-    for (int j = 0; j < n_subs; j++) {
-        fits[j] = super->minima ? fit_scale_minimum(&super->levels, &super->sweep, false, x + j * n, w + j * n, n)
-                                : fit_scale(&super->levels, &super->sweep, x + j * n, w + j * n, n);
-        scales[j] = fits[j].scale;
-        minima[j] = -fits[j].minimum;
-        scale_weights[j] = fits[j].weight_sq;
-        minimum_weights[j] = fits[j].weight;
-    }
-    out.d = scale_to_f16(fit_scale(&super->scales, &scales_sweep, scales, scale_weights, n_subs).scale);
+    struct tile tile;
+    struct lane_fits fits;
+    struct lane_integers integers = {0};
+    bool pairs = super->n_subs == 8;
+    tile_load(&tile, x, w);
     if (super->minima)
-        out.dmin = scale_to_f16(fit_scale(&super->scales, &scales_sweep, minima, minimum_weights, n_subs).scale);
+        tile_fit_line(&tile, pairs, &super->levels, &super->sweep, false, &fits);
+    else
+        tile_fit_scale(&tile, pairs, &super->levels, &super->sweep, &fits);
+    float d = fit_scale(&super->scales, &scales_sweep, fits.scale, fits.weight_sq, TILE).scale;
+    integers.d = f32_from_f16(scale_to_f16(d));
+    if (super->minima) {
+        float minima[TILE];
+        for (int j = 0; j < TILE; j++)
+            minima[j] = -fits.minimum[j];
+        float dmin = fit_scale(&super->scales, &scales_sweep, minima, fits.weight, TILE).scale;
+        integers.dmin = f32_from_f16(scale_to_f16(dmin));
+    }
     for (int pass = 0; pass < PASSES; pass++) {
-        if (pass > 0) solve_super(super, &out, x, w);
-        for (int j = 0; j < n_subs; j++)
-            choose_scales(super, &out, j, &fits[j], x + j * n, w + j * n);
+        if (pass > 0) solve_super(super, &tile, &integers);
+        choose_integers(super, &tile, &fits, &integers);
+    }
+    struct super_codes out = {.d = scale_to_f16(integers.d), .dmin = scale_to_f16(integers.dmin)};
+    for (int j = 0; j < TILE; j++) {
+        float minimum = super->minima ? integers.dmin * integers.minima[j] : 0;
+        encode_lane(&super->levels, x + TILE * j, integers.d * integers.scales[j], -minimum, out.codes + TILE * j);
+        out.scales[pairs ? j / 2 : j] = (uint8_t)(integers.scales[j] - super->scales.first);
+        out.minima[pairs ? j / 2 : j] = (uint8_t)integers.minima[j];
     }
     super->pack(&out, block);
 }

@@ -5,12 +5,10 @@
 
 #include "format/format.h"
 
-/* One block of finite floats with a weight >= 0 each. */
-typedef void encode_block(const float *x, const float *w, uint8_t *block);
-
 struct encode_table {
     const char *isa;
-    encode_block *encode[FORMAT_COUNT]; /* NULL: not a format of blocks */
+    /* As format_encode, for formats of blocks. */
+    void (*encode)(enum format format, const float *x, size_t n, const float *importance, uint8_t *out);
 };
 
 extern const struct encode_table encode_table_base;
