@@ -535,6 +535,54 @@ int stile_outcome_keep(const struct stile_outcome *outcome, struct stile_error *
 /* All that are kept, oldest first; free `*outcomes` with stile_free. */
 int stile_outcomes(struct stile_outcome **outcomes, size_t *n, struct stile_error *error);
 
+/* ---- other formats ------------------------------------------------------------------------ */
+
+struct stile_quantize_tensor {
+    char name[64];
+    const char *from, *to; /* "F16"; `from` is NULL for what the model did not have (NVFP4's second scales) */
+    uint64_t n_parameters;
+    uint64_t from_bytes, to_bytes;
+};
+
+/* What a quantized file is, or would be. */
+struct stile_quantization {
+    uint64_t n_tensors;
+    struct stile_quantize_tensor *tensors; /* in the file's order */
+    uint64_t from_bytes, size_bytes;       /* of the model's tensors; of the whole file */
+    double bits_per_weight;                /* of all tensors that are made */
+    uint32_t n_requantized;                /* quantized ones that had been quantized before */
+    uint32_t n_no_importance;              /* quantized ones that the importance matrix does not know */
+    uint64_t resumed_bytes;                /* that were there from an interrupted run */
+    uint64_t time_ns;
+};
+
+/* Zero in any field means "the default". */
+struct stile_quantize_options {
+    const char *format;  /* of the file as people say it: "q4_k_m", "nvfp4", "bf16" */
+    const char *recipe;  /* formats of tensors by name: "PATTERN=FORMAT,...", shell patterns; or a file of such lines */
+    const char *imatrix; /* a file: how much each input of a matrix matters */
+    uint32_t n_threads;  /* default: one per core */
+    bool dry_run;        /* only say what would be made */
+    bool force;          /* replace a file that is there */
+    bool resume;         /* continue what an interrupted call left, if it left something */
+    const volatile int *cancel; /* when it becomes non-zero, work ends with CANCELLED, and can be resumed */
+    void (*on_progress)(void *user, uint64_t n_done, uint64_t n_total); /* of parameters, often; may be NULL */
+    /* Something worth knowing that is no error: one line. May be NULL. */
+    void (*on_warning)(void *user, const char *message);
+    void *user;
+};
+
+/* Writes a model's weights in other formats, as a GGUF file at `path` (may be NULL for a dry run). Memory needed is a few MB for each thread, whatever the
+ * size of the model. The same model, options and importance matrix give the same bytes at any number of threads. Until the
+ * file is whole it is called PATH.partial, and cannot be opened; one that an interrupted or killed call left is taken up with
+ * options->resume. `result`, which may be NULL, is filled before the work begins too (its n_tensors is 0 where that failed);
+ * free it with stile_quantization_free. */
+int stile_quantize(const struct stile_model *model, const char *path, const struct stile_quantize_options *options,
+                   struct stile_quantization *result, struct stile_error *error);
+void stile_quantization_free(struct stile_quantization *result);
+/* The formats that can be asked for, i = 0, 1, ...; NULL past the last. */
+const char *stile_quantize_format(size_t i);
+
 /* ---- the machine -------------------------------------------------------------------------- */
 
 struct stile_caches {

@@ -4,7 +4,7 @@
 #include "model/model.h"
 #include "model/shapes.h"
 #include "model/synthetic.h"
-#include "model/synthetic_mix.h"
+#include "model/mix.h"
 #include "stile.h"
 
 #include <dirent.h>
@@ -97,7 +97,7 @@ static const struct hparams h_1b = {.family = FAMILY_LLAMA, .n_layers = 16, .n_h
 static void expect_format(const char *mix, enum mix_class class, const struct hparams *h, uint32_t layer, uint64_t cols,
                           enum format format)
 {
-    enum format found = mix_format(mix_find(mix), class, h, layer, cols);
+    enum format found = mix_format(mix_find(mix), class, h, layer, cols, false);
     if (found != format)
         fail_msg("%s, class %d, layer %u, %llu columns: %s, not %s", mix, (int)class, layer, (unsigned long long)cols,
                  format_info(found)->name, format_info(format)->name);

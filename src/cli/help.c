@@ -128,6 +128,7 @@ void help_man(void)
         "git diff | stile run model.gguf \\-\\-system 'Summarize this change.'\n"
         "stile info model.gguf \\-\\-ctx 32768\n"
         "stile run model.gguf \\-\\-memory\\-limit 6G\n"
+        "stile quantize model\\-f16.gguf small.gguf \\-\\-format q4_k_m\n"
         ".fi\n";
     printf(".TH STILE 1 \"\" \"stile %s\" \"User Commands\"\n", stile_version());
     printf(".SH NAME\nstile \\- run language models from the files they are published in\n.SH SYNOPSIS\n");

@@ -72,6 +72,21 @@ const struct command command_table[] = {
      "most likely, and how the probabilities of the text's own tokens differ, each with its standard error.\n\n"
      "Ctrl-C ends it with what was measured so far.",
      1, 1, command_quality},
+    {"quantize", FOR_QUANTIZE, "MODEL OUT --format NAME [OPTIONS]", "make a model smaller: write it in another format",
+     "Writes the model's weights in another number format, as a GGUF file that other programs read too. The formats "
+     "are those that published files are named after: q4_k_m and the like are mixes, which give more bits to the "
+     "tensors "
+     "that suffer most; --recipe says it tensor by tensor. Norms and routers stay in F32. An importance matrix "
+     "(--imatrix) makes every format better, and those below 3 bits usable. Weights that were quantized before can be "
+     "read, but what was lost then stays lost.\n\n"
+     "Memory needed is some MB for each thread, whatever the size of the model, and the same command makes the same "
+     "bytes with any number of threads. Until the file is whole it is called OUT.partial, which nothing opens; after "
+     "Ctrl-C or worse, --resume goes on where it stopped.\n\n"
+     "  stile quantize model-f16.gguf model-q4_k_m.gguf --format q4_k_m\n"
+     "  stile quantize model-f16.gguf out.gguf --format iq3_s --imatrix model.imatrix\n"
+     "  stile quantize model-f16.gguf out.gguf --format q4_0 --recipe '*ffn_down*=q6_k,blk.0.*=q8_0'\n"
+     "  stile quantize llama-3.1-8b --format nvfp4 --dry-run",
+     1, 2, command_quantize},
     {"help", FOR_HELP, "[COMMAND]", "explain a command", "Explains a command and its options.", 0, 1, command_help},
     {NULL, 0, NULL, NULL, NULL, 0, 0, NULL},
 };

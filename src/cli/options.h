@@ -55,6 +55,9 @@ struct options {
     /* quality */
     const char *reference;
     int64_t stride, n_windows;
+    /* quantize */
+    const char *to_format, *recipe, *imatrix;
+    bool dry_run, force, resume;
 };
 
 enum option_type {
@@ -77,6 +80,7 @@ enum {
     FOR_BENCH = 16,
     FOR_PROBE = 32,
     FOR_PLAN = 64,
+    FOR_QUANTIZE = 128,
     FOR_QUALITY = 512,
     FOR_ALL = INT_MAX
 };

@@ -179,8 +179,8 @@ static void plan_role(struct synthetic *synthetic, uint32_t layer, enum role rol
     } else {
         t.rows = spec.rows;
         t.n_experts = spec.n_experts;
-        t.format =
-            mix_format(synthetic->mix, mix_class_of(role, synthetic->shape.tied_embeddings), h, layer, spec.cols);
+        t.format = mix_format(synthetic->mix, mix_class_of(role, synthetic->shape.tied_embeddings), h, layer, spec.cols,
+                              false);
         t.pool = pool_of(synthetic, t.format, deviation_of(h, role, spec.cols));
         synthetic->pools[t.pool].n_used += spec.rows * spec.cols * (spec.n_experts > 0 ? spec.n_experts : 1);
     }

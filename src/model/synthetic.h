@@ -22,7 +22,7 @@
 
 struct synthetic;
 
-/* `mix` as a user says it: "q4_k_m", "bf16", "nvfp4", ... (synthetic_mix.h). Makes no weights yet. Errors: ARGUMENT for an
+/* `mix` as a user says it: "q4_k_m", "bf16", "nvfp4", ... (mix.h). Makes no weights yet. Errors: ARGUMENT for an
  * unknown mix or a shape that makes no sense, UNSUPPORTED for one of a family that stile does not run. */
 int synthetic_create(struct synthetic **synthetic, const struct shape *shape, const char *mix, uint64_t seed,
                      struct stile_error *error);

@@ -2,15 +2,14 @@
  *
  *   synthetic.c         the plan: which tensors, which formats, where        synthetic_header.c   keys and vocabulary
  *   synthetic_write.c   the bytes, to a file or to memory                    synthetic_weights.c  random weights
- *   synthetic_mix.c     formats by name
  */
 #ifndef STILE_MODEL_SYNTHETIC_PRIVATE_H
 #define STILE_MODEL_SYNTHETIC_PRIVATE_H
 
 #include "file/gguf_header.h"
+#include "model/mix.h"
 #include "model/model.h"
 #include "model/synthetic.h"
-#include "model/synthetic_mix.h"
 
 enum { SYNTHETIC_POOLS_MAX = 32, SYNTHETIC_NAME_BYTES = 64 };
 

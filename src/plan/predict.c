@@ -36,7 +36,7 @@ static enum format format_of(const struct plan_request *request, const struct op
     if (role == ROLE_FFN_ROUTER) return op->weight->format;
     bool tied = model_output(model) == &model->globals[ROLE_TOKEN_EMBD];
     return mix_format(request->mix, mix_class_of(role, tied), &model->hparams, op->layer >= 0 ? (uint32_t)op->layer : 0,
-                      op->weight->cols);
+                      op->weight->cols, false);
 }
 
 /* How many times as large the operation's weight is in the format asked for. */

@@ -15,7 +15,7 @@
 #ifndef STILE_PLAN_PREDICT_H
 #define STILE_PLAN_PREDICT_H
 
-#include "model/synthetic_mix.h"
+#include "model/mix.h"
 #include "plan/machine.h"
 #include "plan/placement.h"
 #include "program/cost.h"

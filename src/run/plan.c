@@ -32,7 +32,8 @@ static enum format main_format(const struct plan_ask *ask)
     }
     if (!weight) return FORMAT_F32;
     enum mix_class class = model->hparams.n_experts > 0 ? MIX_EXPERTS : MIX_OTHER;
-    return ask->request.mix ? mix_format(ask->request.mix, class, &model->hparams, 0, weight->cols) : weight->format;
+    return ask->request.mix ? mix_format(ask->request.mix, class, &model->hparams, 0, weight->cols, false)
+                            : weight->format;
 }
 
 /* What is done for a token, and how fast it could be. */

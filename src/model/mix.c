@@ -1,4 +1,4 @@
-#include "model/synthetic_mix.h"
+#include "model/mix.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -11,6 +11,8 @@ enum when {
     FIRST_2, /* of the layers */
     FIRST_4,
     FIRST_8TH,
+    FIRST_8TH_PLAIN,   /* without an importance matrix */
+    FIRST_8TH_IMATRIX, /* with one */
     FIRST_16TH,
     MORE, /* the first and last eighth, and every third between */
 };
@@ -45,13 +47,13 @@ static const struct mix mixes[] = {
     MIX("q5_k_m",  17, Q5_K,    Q6_K, Q5_K,    RULE(MORE, Q6_K, Q5_K), RULE(MORE, Q6_K, Q5_K), BASE),
     MIX("q5_k_s",  16, Q5_K,    Q6_K, Q5_K,    BASE, BASE, BASE),
     MIX("q5_1",     9, Q5_1,    Q6_K, Q5_1,    BASE, BASE, BASE),
-    MIX("q5_0",     8, Q5_0,    Q6_K, Q5_0,    BASE, BASE, BASE),
+    MIX("q5_0",     8, Q5_0,    Q6_K, Q5_0,    BASE, RULE(FIRST_8TH_IMATRIX, Q5_1, Q5_0), BASE),
     MIX("q4_k_m",  15, Q4_K,    Q6_K, Q4_K,    RULE(MORE, Q6_K, Q4_K), RULE(MORE, Q6_K, Q4_K), BASE),
     MIX("q4_k_s",  14, Q4_K,    Q6_K, Q4_K,    RULE(FIRST_4, Q5_K, Q4_K), RULE(FIRST_8TH, Q5_K, Q4_K), BASE),
     MIX("q4_1",     3, Q4_1,    Q6_K, Q4_1,    BASE, BASE, BASE),
-    MIX("q4_0",     2, Q4_0,    Q6_K, Q4_0,    BASE, BASE, BASE),
-    MIX("iq4_nl",  25, IQ4_NL,  Q6_K, IQ4_NL,  RULE(GQA_4, Q5_K, IQ4_NL), RULE(FIRST_8TH, Q5_K, IQ4_NL), BASE),
-    MIX("iq4_xs",  30, IQ4_XS,  Q6_K, IQ4_XS,  RULE(GQA_4, Q5_K, IQ4_XS), RULE(FIRST_8TH, Q5_K, IQ4_XS), BASE),
+    MIX("q4_0",     2, Q4_0,    Q6_K, Q4_0,    BASE, RULE(FIRST_8TH_IMATRIX, Q4_1, Q4_0), BASE),
+    MIX("iq4_nl",  25, IQ4_NL,  Q6_K, IQ4_NL,  RULE(GQA_4, Q5_K, IQ4_NL), RULE(FIRST_8TH_PLAIN, Q5_K, IQ4_NL), BASE),
+    MIX("iq4_xs",  30, IQ4_XS,  Q6_K, IQ4_XS,  RULE(GQA_4, Q5_K, IQ4_XS), RULE(FIRST_8TH_PLAIN, Q5_K, IQ4_XS), BASE),
     MIX("mxfp4",   38, MXFP4,   Q6_K, Q6_K,    BASE, BASE, BASE), /* dense models: our own choice; the next: always */
     MIX("nvfp4",   39, NVFP4,   Q6_K, Q6_K,    BASE, BASE, BASE),
     MIX("q3_k_l",  13, Q3_K,    Q6_K, Q3_K,    EVER(Q5_K), EVER(Q5_K), EVER(Q5_K)),
@@ -100,6 +102,11 @@ void mix_names(char *names, size_t capacity)
         n += (size_t)snprintf(names + n, capacity - n, "%s%s", i > 0 ? ", " : "", mixes[i].name);
 }
 
+enum format mix_base(const struct mix *mix)
+{
+    return mix->base;
+}
+
 const char *mix_name(const struct mix *mix)
 {
     return mix->name;
@@ -126,7 +133,7 @@ enum mix_class mix_class_of(enum role role, bool tied)
     }
 }
 
-static bool applies(enum when when, const struct hparams *h, uint32_t i)
+static bool applies(enum when when, const struct hparams *h, uint32_t i, bool imatrix)
 {
     uint32_t n = h->n_layers;
     switch (when) {
@@ -136,16 +143,19 @@ static bool applies(enum when when, const struct hparams *h, uint32_t i)
     case FIRST_2: return i < 2;
     case FIRST_4: return i < 4;
     case FIRST_8TH: return i < n / 8;
+    case FIRST_8TH_PLAIN: return !imatrix && i < n / 8;
+    case FIRST_8TH_IMATRIX: return imatrix && i < n / 8;
     case FIRST_16TH: return i < n / 16;
     case MORE: return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
     }
     return false;
 }
 
-static enum format choose(const struct mix *mix, const struct rule *rule, const struct hparams *h, uint32_t layer)
+static enum format choose(const struct mix *mix, const struct rule *rule, const struct hparams *h, uint32_t layer,
+                          bool imatrix)
 {
     if (rule->when == NEVER) return mix->base;
-    return applies(rule->when, h, layer) ? rule->then : rule->otherwise;
+    return applies(rule->when, h, layer, imatrix) ? rule->then : rule->otherwise;
 }
 
 static bool fits(enum format format, uint64_t cols)
@@ -153,8 +163,7 @@ static bool fits(enum format format, uint64_t cols)
     return cols % format_info(format)->block_elements == 0;
 }
 
-/* For rows that are not whole blocks: a format of about the same size with smaller ones. */
-static enum format fitting(enum format format, uint64_t cols)
+enum format mix_fitting(enum format format, uint64_t cols)
 {
     static const enum format smaller[FORMAT_COUNT] = {
         [FORMAT_IQ1_S] = TO(IQ4_NL),  [FORMAT_IQ1_M] = TO(IQ4_NL),  [FORMAT_IQ2_XXS] = TO(IQ4_NL),
@@ -202,16 +211,16 @@ static enum format of_mixture(const struct mix *mix, enum mix_class class, const
 }
 
 enum format mix_format(const struct mix *mix, enum mix_class class, const struct hparams *hparams, uint32_t layer,
-                       uint64_t cols)
+                       uint64_t cols, bool imatrix)
 {
     enum format format = mix->base;
     switch (class) {
     case MIX_EMBEDDING: format = mix->embedding; break;
     case MIX_OUTPUT: format = fits(mix->base, cols) ? mix->output : FORMAT_Q8_0; break;
-    case MIX_ATTN_V: format = choose(mix, &mix->attn_v, hparams, layer); break;
-    case MIX_ATTN_OUTPUT: format = choose(mix, &mix->attn_output, hparams, layer); break;
+    case MIX_ATTN_V: format = choose(mix, &mix->attn_v, hparams, layer, imatrix); break;
+    case MIX_ATTN_OUTPUT: format = choose(mix, &mix->attn_output, hparams, layer, imatrix); break;
     case MIX_FFN_DOWN:
-    case MIX_EXPERTS_DOWN: format = choose(mix, &mix->ffn_down, hparams, layer); break;
+    case MIX_EXPERTS_DOWN: format = choose(mix, &mix->ffn_down, hparams, layer, imatrix); break;
     case MIX_ATTN_K:
     case MIX_EXPERTS:
     case MIX_OTHER: break;
@@ -221,5 +230,5 @@ enum format mix_format(const struct mix *mix, enum mix_class class, const struct
     if (class == MIX_ATTN_V && hparams->family == FAMILY_LLAMA && hparams->n_layers == 80 &&
         hparams->n_heads != hparams->n_kv_heads && (format == FORMAT_Q3_K || format == FORMAT_Q4_K))
         format = FORMAT_Q5_K;
-    return fitting(format, cols);
+    return mix_fitting(format, cols);
 }

@@ -1,11 +1,11 @@
-/* synthetic_mix.h - which number format each tensor of a model gets when a user says "q4_k_m".
+/* mix.h - which number format each tensor of a model gets when a user says "q4_k_m".
  *
  * A mix has a format for most weights and others for those that suffer most from rounding: the value projection, the
  * down projection, the output head. The rules are those of the files people download (docs/formats.md, type choice per
- * tensor), without an importance matrix.
+ * tensor).
  */
-#ifndef STILE_MODEL_SYNTHETIC_MIX_H
-#define STILE_MODEL_SYNTHETIC_MIX_H
+#ifndef STILE_MODEL_MIX_H
+#define STILE_MODEL_MIX_H
 
 #include "model/model.h"
 
@@ -18,6 +18,7 @@ const struct mix *mix_at(size_t i);
 /* All names, "f32, f16, ..."; NUL-terminated. */
 void mix_names(char *names, size_t capacity);
 const char *mix_name(const struct mix *mix);
+enum format mix_base(const struct mix *mix); /* of most weights */
 /* The value of the key general.file_type. */
 uint32_t mix_file_type(const struct mix *mix);
 
@@ -35,8 +36,10 @@ enum mix_class {
 /* `tied`: the embedding is the output head too. */
 enum mix_class mix_class_of(enum role role, bool tied);
 
-/* For a matrix with rows of `cols`; always one whose blocks fill them. */
+/* For a matrix with rows of `cols`; always one whose blocks fill them. `imatrix`: it is made with an importance matrix. */
 enum format mix_format(const struct mix *mix, enum mix_class class, const struct hparams *hparams, uint32_t layer,
-                       uint64_t cols);
+                       uint64_t cols, bool imatrix);
+/* The format, or where its blocks do not fill rows of `cols` one of about the same size whose do. */
+enum format mix_fitting(enum format format, uint64_t cols);
 
 #endif
