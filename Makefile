@@ -168,10 +168,11 @@ format:
 # ---- installing -------------------------------------------------------------------------------
 
 INSTALL_DIR = $(DESTDIR)$(PREFIX)
+SHIPPED := data/calibration.txt # files that commands use
 install: all $(BUILD)/stile.1
 	install -d $(INSTALL_DIR)/bin $(INSTALL_DIR)/include $(INSTALL_DIR)/lib/pkgconfig $(INSTALL_DIR)/share/man/man1 \
 	    $(INSTALL_DIR)/share/bash-completion/completions $(INSTALL_DIR)/share/zsh/site-functions \
-	    $(INSTALL_DIR)/share/fish/vendor_completions.d
+	    $(INSTALL_DIR)/share/fish/vendor_completions.d $(INSTALL_DIR)/share/stile
 	install -m 755 $(BUILD)/stile $(INSTALL_DIR)/bin/stile
 	install -m 644 include/stile.h $(INSTALL_DIR)/include/stile.h
 	install -m 644 $(BUILD)/libstile.a $(INSTALL_DIR)/lib/libstile.a
@@ -181,6 +182,7 @@ install: all $(BUILD)/stile.1
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(strip $(PKG_LIBS))|' tools/stile.pc.in \
 	    > $(INSTALL_DIR)/lib/pkgconfig/stile.pc
 	install -m 644 $(BUILD)/stile.1 $(INSTALL_DIR)/share/man/man1/stile.1
+	install -m 644 $(SHIPPED) $(INSTALL_DIR)/share/stile
 	$(BUILD)/stile help --completion bash > $(INSTALL_DIR)/share/bash-completion/completions/stile
 	$(BUILD)/stile help --completion zsh > $(INSTALL_DIR)/share/zsh/site-functions/_stile
 	$(BUILD)/stile help --completion fish > $(INSTALL_DIR)/share/fish/vendor_completions.d/stile.fish
@@ -189,7 +191,7 @@ uninstall:
 	rm -f $(addprefix $(INSTALL_DIR)/,bin/stile include/stile.h lib/libstile.a lib/libstile.so.$(VERSION) \
 	    lib/$(SONAME) lib/libstile.so lib/pkgconfig/stile.pc share/man/man1/stile.1 \
 	    share/bash-completion/completions/stile share/zsh/site-functions/_stile \
-	    share/fish/vendor_completions.d/stile.fish)
+	    share/fish/vendor_completions.d/stile.fish $(SHIPPED:data/%=share/stile/%))
 
 clean:
 	rm -rf build

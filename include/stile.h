@@ -583,6 +583,37 @@ void stile_quantization_free(struct stile_quantization *result);
 /* The formats that can be asked for, i = 0, 1, ...; NULL past the last. */
 const char *stile_quantize_format(size_t i);
 
+/* ---- calibrating -------------------------------------------------------------------------- */
+
+/* Zero in any field means "the default". */
+struct stile_calibrate_options {
+    uint32_t n_ctx;             /* tokens of a window; default 512 */
+    uint32_t n_chunks;          /* windows at most; default all that the text gives */
+    uint32_t n_threads;         /* default: one per physical core this process may use */
+    const char *isa;            /* as for sessions */
+    const char *text_name;      /* what the text is called in the file; default "" */
+    const volatile int *cancel; /* checked often: when it becomes non-zero, work ends with CANCELLED */
+    /* How far it is, 0 to 1; from the calling thread, may be NULL. */
+    void (*on_progress)(void *user, double share);
+    void *user;
+};
+
+struct stile_calibration {
+    uint32_t n_chunks, n_ctx;             /* windows, and tokens of each */
+    uint32_t n_tensors;                   /* matrices that the file says something of */
+    uint32_t n_experts, n_experts_unseen; /* of a mixture, over all layers: unseen by any token of the text */
+    uint64_t size_bytes;                  /* of the file */
+};
+
+/* Finds out how much each input of each matrix of a model matters: mean squares over a text, for whoever quantizes the model.
+ * The text is cut into windows as llama.cpp does it: n_ctx tokens each, the first of which is replaced by the beginning
+ * token where the vocabulary asks for one; what is left over at the end is not used. Written is a GGUF file in
+ * llama.cpp's form ("imatrix"), beside and renamed; the same bytes at any number of threads. ARGUMENT when the text has
+ * less than one window. Memory needed beside a layer's weights: about 300 MB and the sums. */
+int stile_calibrate(const struct stile_model *model, const char *text, size_t n_bytes, const char *path,
+                    const struct stile_calibrate_options *options, struct stile_calibration *result,
+                    struct stile_error *error);
+
 /* ---- the machine -------------------------------------------------------------------------- */
 
 struct stile_caches {

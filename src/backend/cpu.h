@@ -37,21 +37,35 @@ struct cpu_weights {
     void (*want)(void *user, int32_t layer, const uint32_t *begins);
 };
 
+/* Sees the inputs of products before they are quantized: of MATMUL once for each run, of EXPERTS once for each expert
+ * chosen. All threads call it with the same arguments but i_thread, to share what it does. */
+struct cpu_observer {
+    void *user;
+    /* Row i of n_rows is at values + rows[i] * op->weight->cols, without `rows` at values + i * op->weight->cols, in the
+     * order of tokens; expert: 0 for MATMUL. */
+    void (*see)(void *user, const struct op *op, size_t expert, const float *values, const uint32_t *rows,
+                size_t n_rows, int i_thread, int n_threads);
+};
+
 struct cpu_options {
     const struct kernel_table *kernels;
     int n_threads;
-    uint32_t n_batch;                  /* most tokens of one run */
-    uint32_t n_ctx;                    /* positions at most */
-    enum format kv_format;             /* F16, F32 or Q8_0 */
-    const struct cpu_weights *weights; /* NULL: all are mapped */
+    uint32_t n_batch;                    /* most tokens of one run */
+    uint32_t n_ctx;                      /* positions at most */
+    enum format kv_format;               /* F16, F32 or Q8_0 */
+    const struct cpu_weights *weights;   /* NULL: all are mapped */
+    const struct cpu_observer *observer; /* NULL: nobody looks; must outlive the cpu */
 };
 
 struct cpu_batch {
-    const int32_t *tokens;      /* (n_tokens), every id inside the vocabulary */
-    uint32_t n_tokens;          /* 1 to n_batch */
-    uint32_t position;          /* of the first token */
-    uint32_t n_selected;        /* logits are wanted for the last n_selected tokens (at most n_tokens) */
-    float *logits;              /* (n_selected, n_vocab) */
+    const int32_t *tokens; /* (n_tokens), every id inside the vocabulary */
+    uint32_t n_tokens;     /* 1 to n_batch */
+    uint32_t position;     /* of the first token */
+    uint32_t n_selected;   /* logits are wanted for the last n_selected tokens (at most n_tokens) */
+    float *logits;         /* (n_selected, n_vocab) */
+    /* (n_tokens, d_model), or NULL: the residual stream (VALUE_H), for a part of a program: before the run its input, after
+     * it what became of it. */
+    float *stream;
     const struct cpu_kv *kv;    /* (n_layers) */
     const volatile int *cancel; /* may be NULL */
 };

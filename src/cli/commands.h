@@ -12,6 +12,7 @@ int command_probe(const struct options *options);
 int command_plan(const struct options *options);
 int command_quality(const struct options *options);
 int command_quantize(const struct options *options);
+int command_calibrate(const struct options *options);
 int command_help(const struct options *options);
 
 /* help.c: what --help, the man page and the shells print, all on stdout. */

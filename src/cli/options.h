@@ -82,6 +82,7 @@ enum {
     FOR_PLAN = 64,
     FOR_QUANTIZE = 128,
     FOR_QUALITY = 512,
+    FOR_CALIBRATE = 256,
     FOR_ALL = INT_MAX
 };
 

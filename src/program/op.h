@@ -77,5 +77,7 @@ struct program {
 /* Builds the program of a model, which must outlive it. */
 int program_create(struct program **program, const struct model *model, struct stile_error *error);
 void program_free(struct program *program);
+/* The operations from begin to end as a program of their own, which shares all with the whole one and is not freed. */
+struct program program_part(const struct program *program, size_t begin, size_t end);
 
 #endif

@@ -76,3 +76,12 @@ void program_free(struct program *program)
     arena_free(&program->arena);
     free(program);
 }
+
+struct program program_part(const struct program *program, size_t begin, size_t end)
+{
+    struct program part = *program;
+    part.ops += begin;
+    part.n_ops = end - begin;
+    part.arena = (struct arena){0};
+    return part;
+}

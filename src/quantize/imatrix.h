@@ -38,4 +38,16 @@ void imatrix_close(struct imatrix *imatrix);
  * it, or it was of another shape. */
 const float *imatrix_find(const struct imatrix *imatrix, const char *tensor_name, uint64_t cols, uint64_t n_experts);
 
+/* What is written of a tensor: sums of squares of its inputs, (n_experts, cols), and how many inputs each expert had. */
+struct imatrix_sums {
+    const char *name;
+    uint64_t cols, n_experts; /* n_experts: 1 where there are none */
+    const double *sums;
+    const uint64_t *counts; /* (n_experts) */
+};
+/* Writes a file of n tensors, beside and renamed. The text had n_chunks windows of chunk_tokens. MALFORMED where a sum is not
+ * finite. */
+int imatrix_write(const char *path, const struct imatrix_sums *tensors, size_t n, uint32_t n_chunks,
+                  uint32_t chunk_tokens, const char *dataset, uint64_t *size_bytes, struct stile_error *error);
+
 #endif

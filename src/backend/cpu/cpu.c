@@ -176,8 +176,10 @@ int cpu_create(struct cpu **cpu, const struct program *program, const struct cpu
                      &c->magnitude);
     if (c->frequencies_local)
         rope_frequencies(&h->rope_local, h->n_rot, NULL, c->frequencies_local, &c->magnitude_local);
-    lower(program, true, options->weights, &c->single);
-    lower(program, false, options->weights, &c->many);
+    struct lower_options how = {.pieces = options->weights, .observed = options->observer};
+    lower(program, &how, &c->many);
+    how.single = true;
+    lower(program, &how, &c->single);
     *cpu = c;
     return 0;
 }

@@ -35,7 +35,7 @@ struct cpu {
     struct cpu_options options;
     struct threads *threads;
     struct lowered single, many;
-    float *values[VALUE_COUNT]; /* (n_batch, width); VALUE_LOGITS is the batch's own */
+    float *values[VALUE_COUNT]; /* (n_batch, width); VALUE_LOGITS is the batch's own, VALUE_H may be */
     void *acts[ACT_COUNT];      /* n_batch rows */
     size_t act_stride_bytes[ACT_COUNT];
     void *expert_acts; /* n_batch * n_experts_used rows, by slot (experts.h) */

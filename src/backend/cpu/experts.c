@@ -74,6 +74,22 @@ void experts_group(const struct context *c, const struct step *step)
     if (weights && c->i_thread == 0 && n_tokens > 0) weights->want(weights->user, step->op->layer, routing->begins);
 }
 
+void experts_observe(const struct context *c, const struct step *step)
+{
+    const struct cpu_observer *observer = c->cpu->options.observer;
+    const struct cpu_routing *routing = &c->own->routing;
+    const struct op *op = step->op;
+    const float *values = value_row(c, op->in, step->in_private, 0);
+    for (size_t e = 0; e < op->weight->n_experts; e++) {
+        size_t first = routing->begins[e], n = routing->begins[e + 1] - first;
+        if (n == 0) continue;
+        if (op->per_expert) /* in slots: one after the other */
+            observer->see(observer->user, op, e, values + first * op->weight->cols, NULL, n, c->i_thread, c->n_threads);
+        else
+            observer->see(observer->user, op, e, values, routing->tokens + first, n, c->i_thread, c->n_threads);
+    }
+}
+
 void experts_quantize(const struct context *c, const struct step *step)
 {
     const struct cpu *cpu = c->cpu;

@@ -12,6 +12,7 @@
 
 void experts_route(const struct context *context, const struct step *step);
 void experts_group(const struct context *context, const struct step *step);
+void experts_observe(const struct context *context, const struct step *step);
 void experts_quantize(const struct context *context, const struct step *step);
 void experts_matmul(const struct context *context, const struct step *step);
 void experts_combine(const struct context *context, const struct step *step);

@@ -23,7 +23,7 @@ struct resource {
 struct lowering {
     struct lowered *out;
     const struct program *program;
-    bool single, pieces;
+    bool single, pieces, observed;
     struct resource resources[RESOURCE_COUNT];
     bool is_private[VALUE_COUNT]; /* the newest state is in the threads' own copies */
     int quantized[ACT_COUNT];     /* the value whose newest state each activation buffer holds; -1: none */
@@ -101,6 +101,14 @@ static void lower_quantize(struct lowering *l, const struct op *op, enum kernel_
     l->quantized[act] = (int)op->in;
 }
 
+/* Everybody looks at everything, and goes on. */
+static void lower_observe(struct lowering *l, const struct op *op)
+{
+    struct access access;
+    struct step step = {.kind = STEP_OBSERVE, .op = op, .split = SPLIT_PRIVATE, .in_private = l->is_private[op->in]};
+    if (l->observed) push(l, step, &access, read_value(l, op->in, true, &access));
+}
+
 /* Rows of a piece go to all threads: no two products are split alike. */
 static void split_pieces(const struct lowering *l, struct step *step)
 {
@@ -115,6 +123,7 @@ static void lower_matmul(struct lowering *l, const struct op *op)
     size_t n;
     enum kernel_act act = kernel_act_of(op->weight->format);
     lower_quantize(l, op, act);
+    lower_observe(l, op);
     struct step step = {.kind = STEP_OP, .op = op, .act = act, .split = SPLIT_COLUMNS, .split_width = op->width};
     split_pieces(l, &step);
     n = 0;
@@ -201,6 +210,7 @@ static void lower_experts(struct lowering *l, const struct op *op)
     } else {
         lower_quantize(l, op, act);
     }
+    lower_observe(l, op);
     /* with one token all experts have the same work, so the rows of all of them are split as a matrix's would be */
     struct step step = {.kind = STEP_OP, .op = op, .act = act, .split = l->single ? SPLIT_COLUMNS : SPLIT_EXPERTS};
     step.split_width = op->width;
@@ -254,13 +264,17 @@ static void lower_elementwise(struct lowering *l, const struct op *op)
 
 size_t lower_steps_max(size_t n_ops)
 {
-    return 1 + 2 * n_ops;
+    return 1 + 3 * n_ops;
 }
 
-void lower(const struct program *program, bool single, bool pieces, struct lowered *lowered)
+void lower(const struct program *program, const struct lower_options *options, struct lowered *lowered)
 {
-    struct lowering l = {
-        .out = lowered, .program = program, .single = single, .pieces = pieces, .quantized = {-1, -1, -1}};
+    struct lowering l = {.out = lowered,
+                         .program = program,
+                         .single = options->single,
+                         .pieces = options->pieces,
+                         .observed = options->observed,
+                         .quantized = {-1, -1, -1}};
     lowered->n_steps = 0;
     push(&l, (struct step){.kind = STEP_ANGLES, .split = SPLIT_TOKENS},
          &(struct access){.resource = RESOURCE_ANGLES, .write = true}, 1);

@@ -28,7 +28,8 @@ enum split {
 enum step_kind {
     STEP_ANGLES,
     STEP_QUANTIZE,
-    STEP_GROUP, /* tokens by expert, after ROUTE */
+    STEP_GROUP,   /* tokens by expert, after ROUTE */
+    STEP_OBSERVE, /* the input of the product that follows is looked at */
     STEP_OP,
 };
 
@@ -39,7 +40,7 @@ struct step {
     bool barrier;                 /* wait for all threads before this step */
     bool in_private, in2_private; /* inputs are the thread's own copies */
     enum kernel_act act;          /* QUANTIZE: to what; MATMUL, EXPERTS: what it reads */
-    const struct op *op;          /* QUANTIZE: the first product that needs it; GROUP: the ROUTE */
+    const struct op *op; /* QUANTIZE: the first product that needs it; GROUP: the ROUTE; OBSERVE: the product */
 };
 
 struct lowered {
@@ -49,7 +50,12 @@ struct lowered {
 
 /* Most steps that lowering a program of n_ops can give. */
 size_t lower_steps_max(size_t n_ops);
-/* Fills `steps`, which has room for lower_steps_max. `single`: for steps of one token; `pieces`: weights come in pieces. */
-void lower(const struct program *program, bool single, bool pieces, struct lowered *lowered);
+struct lower_options {
+    bool single;   /* for steps of one token */
+    bool pieces;   /* weights come in pieces */
+    bool observed; /* somebody looks at the inputs of products */
+};
+/* Fills `steps`, which has room for lower_steps_max. */
+void lower(const struct program *program, const struct lower_options *options, struct lowered *lowered);
 
 #endif

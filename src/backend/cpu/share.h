@@ -12,6 +12,7 @@ static inline size_t n_tokens_of(const struct context *c, const struct op *op)
 
 static inline float *shared_value(const struct context *c, enum value value)
 {
+    if (value == VALUE_H && c->batch->stream) return c->batch->stream;
     return value == VALUE_LOGITS ? c->batch->logits : c->cpu->values[value];
 }
 

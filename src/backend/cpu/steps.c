@@ -142,6 +142,16 @@ static void run_select(const struct context *c, const struct step *step)
                (end - begin) * sizeof(float));
 }
 
+static void run_observe(const struct context *c, const struct step *step)
+{
+    const struct cpu_observer *observer = c->cpu->options.observer;
+    if (step->op->kind == OP_EXPERTS)
+        experts_observe(c, step);
+    else
+        observer->see(observer->user, step->op, 0, value_row(c, step->op->in, step->in_private, 0), NULL,
+                      n_tokens_of(c, step->op), c->i_thread, c->n_threads);
+}
+
 static void (*const op_runs[OP_KIND_COUNT])(const struct context *, const struct step *) = {
     [OP_EMBED] = run_embed,           [OP_NORM] = run_norm,
     [OP_MATMUL] = run_matmul,         [OP_ROPE] = run_rope,
@@ -158,6 +168,7 @@ void cpu_step_run(const struct context *context, const struct step *step)
     case STEP_ANGLES: run_angles(context, step); break;
     case STEP_QUANTIZE: run_quantize(context, step); break;
     case STEP_GROUP: experts_group(context, step); break;
+    case STEP_OBSERVE: run_observe(context, step); break;
     case STEP_OP: op_runs[step->op->kind](context, step); break;
     }
 }
