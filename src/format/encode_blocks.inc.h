@@ -12,16 +12,20 @@
 
 /* One block of finite floats with a weight >= 0 each. */
 typedef void encode_block(const float *x, const float *w, uint8_t *block);
+/* Blocks of 32, at most eight. */
+typedef void encode_blocks(const float *x, const float *w, size_t n_blocks, uint8_t *out);
 
-static encode_block *const encoders[FORMAT_COUNT] = {
-    [FORMAT_Q4_0] = encode_q4_0,       [FORMAT_Q4_1] = encode_q4_1,     [FORMAT_Q5_0] = encode_q5_0,
-    [FORMAT_Q5_1] = encode_q5_1,       [FORMAT_Q8_0] = encode_q8_0,     [FORMAT_Q2_K] = encode_q2_k,
-    [FORMAT_Q3_K] = encode_q3_k,       [FORMAT_Q4_K] = encode_q4_k,     [FORMAT_Q5_K] = encode_q5_k,
-    [FORMAT_Q6_K] = encode_q6_k,       [FORMAT_IQ1_S] = encode_iq1_s,   [FORMAT_IQ1_M] = encode_iq1_m,
-    [FORMAT_IQ2_XXS] = encode_iq2_xxs, [FORMAT_IQ2_XS] = encode_iq2_xs, [FORMAT_IQ2_S] = encode_iq2_s,
-    [FORMAT_IQ3_XXS] = encode_iq3_xxs, [FORMAT_IQ3_S] = encode_iq3_s,   [FORMAT_IQ4_NL] = encode_iq4_nl,
-    [FORMAT_IQ4_XS] = encode_iq4_xs,   [FORMAT_TQ1_0] = encode_tq1_0,   [FORMAT_TQ2_0] = encode_tq2_0,
-    [FORMAT_MXFP4] = encode_mxfp4,     [FORMAT_NVFP4] = encode_nvfp4,   [FORMAT_Q1_0] = encode_q1_0,
+static encode_blocks *const small_encoders[FORMAT_COUNT] = {
+    [FORMAT_Q4_0] = encode_q4_0, [FORMAT_Q4_1] = encode_q4_1, [FORMAT_Q5_0] = encode_q5_0,
+    [FORMAT_Q5_1] = encode_q5_1, [FORMAT_Q8_0] = encode_q8_0, [FORMAT_IQ4_NL] = encode_iq4_nl,
+};
+static encode_block *const block_encoders[FORMAT_COUNT] = {
+    [FORMAT_Q2_K] = encode_q2_k,     [FORMAT_Q3_K] = encode_q3_k,       [FORMAT_Q4_K] = encode_q4_k,
+    [FORMAT_Q5_K] = encode_q5_k,     [FORMAT_Q6_K] = encode_q6_k,       [FORMAT_IQ1_S] = encode_iq1_s,
+    [FORMAT_IQ1_M] = encode_iq1_m,   [FORMAT_IQ2_XXS] = encode_iq2_xxs, [FORMAT_IQ2_XS] = encode_iq2_xs,
+    [FORMAT_IQ2_S] = encode_iq2_s,   [FORMAT_IQ3_XXS] = encode_iq3_xxs, [FORMAT_IQ3_S] = encode_iq3_s,
+    [FORMAT_IQ4_XS] = encode_iq4_xs, [FORMAT_TQ1_0] = encode_tq1_0,     [FORMAT_TQ2_0] = encode_tq2_0,
+    [FORMAT_MXFP4] = encode_mxfp4,   [FORMAT_NVFP4] = encode_nvfp4,     [FORMAT_Q1_0] = encode_q1_0,
     [FORMAT_Q2_0] = encode_q2_0,
 };
 
@@ -31,8 +35,16 @@ static void encode(enum format format, const float *x, size_t n, const float *im
     float same[SUPER];
     for (int i = 0; i < SUPER; i++)
         same[i] = 1;
-    for (size_t i = 0; i < n; i += info->block_elements, out += info->block_bytes)
-        encoders[format](x + i, importance ? importance + i : same, out);
+    size_t step = small_encoders[format] ? SUPER : info->block_elements;
+    for (size_t i = 0; i < n; i += step) {
+        const float *w = importance ? importance + i : same;
+        size_t n_blocks = (n - i < step ? n - i : step) / info->block_elements;
+        if (small_encoders[format])
+            small_encoders[format](x + i, w, n_blocks, out);
+        else
+            block_encoders[format](x + i, w, out);
+        out += n_blocks * info->block_bytes;
+    }
 #ifdef __AVX__
     /* What runs next may use old instructions, which are slow while the upper halves of registers hold anything; gcc 12
      * forgets this where it inlines all. */

@@ -245,7 +245,7 @@ static void encode_grid(const struct grid_format *f, const float *x_signed, cons
     take_signs(f, x, w, out.signs);
     for (int j = 0; j < f->n_subs; j++)
         wanted[j] = fit_sub(f, &halves, x, w, j * n, &weights[j], &out);
-    out.d = scale_to_f16(f->divisor * fit_scale(&odd, &sweep, wanted, weights, f->n_subs).scale);
+    out.d = scale_to_f16(f->divisor * fit_scale(&odd, &sweep, wanted, weights, f->n_subs));
     for (int pass = 0; pass < 2; pass++) {
         if (pass > 0) out.d = scale_to_f16(solve_all(f, &out, x, w));
         for (int j = 0; j < f->n_subs; j++)

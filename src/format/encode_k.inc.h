@@ -114,13 +114,13 @@ ENCODE_INLINE void encode_super(const struct super *super, const float *x, const
         tile_fit_line(&tile, pairs, &super->levels, &super->sweep, false, &fits);
     else
         tile_fit_scale(&tile, pairs, &super->levels, &super->sweep, &fits);
-    float d = fit_scale(&super->scales, &scales_sweep, fits.scale, fits.weight_sq, TILE).scale;
+    float d = fit_scale(&super->scales, &scales_sweep, fits.scale, fits.weight_sq, TILE);
     integers.d = f32_from_f16(scale_to_f16(d));
     if (super->minima) {
         float minima[TILE];
         for (int j = 0; j < TILE; j++)
             minima[j] = -fits.minimum[j];
-        float dmin = fit_scale(&super->scales, &scales_sweep, minima, fits.weight, TILE).scale;
+        float dmin = fit_scale(&super->scales, &scales_sweep, minima, fits.weight, TILE);
         integers.dmin = f32_from_f16(scale_to_f16(dmin));
     }
     for (int pass = 0; pass < PASSES; pass++) {

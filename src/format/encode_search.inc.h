@@ -27,12 +27,6 @@ struct sweep {
     float first, step;
 };
 
-/* value = scale * level(code) + minimum */
-struct fit {
-    float scale, minimum;
-    float weight, weight_sq; /* sum of w, and of w * level^2: what an error of minimum and scale costs */
-};
-
 static float levels_value(const struct levels *levels, int code)
 {
     return levels->table ? (float)levels->table[code] : levels->first + levels->step * (float)code;
@@ -88,130 +82,67 @@ static int levels_nearest(const struct levels *levels, float v)
     return codes[0];
 }
 
-/* Nearest levels to (x - minimum) / scale, and the weighted squared error left. Scale 0: the level nearest to 0. */
-static float levels_encode(const struct levels *levels, const float *x, const float *w, int n, float scale,
-                           float minimum, uint8_t *codes)
+/* Nearest levels to x / scale. Scale 0: the level nearest to 0. */
+static void levels_encode(const struct levels *levels, const float *x, int n, float scale, uint8_t *codes)
 {
     float inverse = fabsf(scale) >= 0x1p-126f ? 1 / scale : 0; /* else it would be infinite */
-    struct lanes error = {{0}}, v, values;
+    struct lanes v, values;
     int32_t wide[LANES];
     for (int at = 0; at < n; at += LANES) {
         for (int i = 0; i < LANES; i++)
-            v.of[i] = (x[at + i] - minimum) * inverse;
+            v.of[i] = x[at + i] * inverse;
         nearest(levels, &v, wide, &values);
-        for (int i = 0; i < LANES; i++) {
-            float rest = x[at + i] - (scale * values.of[i] + minimum);
-            error.of[i] += w[at + i] * rest * rest;
+        for (int i = 0; i < LANES; i++)
             codes[at + i] = (uint8_t)wide[i];
-        }
     }
-    return sum(&error);
 }
 
-/* Sums over the nearest levels l of x * inverse - shift. */
+/* sum(w l l) and sum(w x l) over the nearest levels l to x * inverse. */
 struct sums {
-    float w, wl, wll, wx, wxl;
+    float wll, wxl;
 };
 
-static struct sums sum_up(const struct levels *levels, const float *x, const float *w, int n, float inverse,
-                          float shift)
+static struct sums sum_up(const struct levels *levels, const float *x, const float *w, int n, float inverse)
 {
-    struct lanes v, l, s_w = {{0}}, s_wl = {{0}}, s_wll = {{0}}, s_wx = {{0}}, s_wxl = {{0}};
+    struct lanes v, l, wll = {{0}}, wxl = {{0}};
     int32_t codes[LANES];
     for (int at = 0; at < n; at += LANES) {
         for (int i = 0; i < LANES; i++)
-            v.of[i] = x[at + i] * inverse - shift;
+            v.of[i] = x[at + i] * inverse;
         nearest(levels, &v, codes, &l);
         for (int i = 0; i < LANES; i++) {
             float wl = w[at + i] * l.of[i];
-            s_w.of[i] += w[at + i];
-            s_wl.of[i] += wl;
-            s_wll.of[i] += wl * l.of[i];
-            s_wx.of[i] += w[at + i] * x[at + i];
-            s_wxl.of[i] += wl * x[at + i];
+            wll.of[i] += wl * l.of[i];
+            wxl.of[i] += wl * x[at + i];
         }
     }
-    return (struct sums){sum(&s_w), sum(&s_wl), sum(&s_wll), sum(&s_wx), sum(&s_wxl)};
+    return (struct sums){sum(&wll), sum(&wxl)};
 }
 
-/* The scale alone (minimum 0). May be negative. */
-static struct fit fit_scale(const struct levels *levels, const struct sweep *sweep, const float *x, const float *w,
-                            int n)
+/* The scale of least error. May be negative. */
+static float fit_scale(const struct levels *levels, const struct sweep *sweep, const float *x, const float *w, int n)
 {
-    struct fit best = {0};
     float extreme = 0, gain = 0;
     for (int i = 0; i < n; i++)
         if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
-    if (extreme == 0) return best;
-    float last = levels_value(levels, levels->n - 1), first = levels_value(levels, 0);
-    best.scale = extreme / last;
+    if (extreme == 0) return 0;
+    float last = levels_value(levels, levels->n - 1), first = levels_value(levels, 0), best = extreme / last;
     /* the guesses, at the one end and the other in turn, then the best one's solution as one guess more */
     for (int k = 0; k <= sweep->n; k++) {
         float end = k % 2 == 0 && first < 0 ? first : last;
-        float inverse = k < sweep->n ? end / extreme * (sweep->first + sweep->step * (float)k) : 1 / best.scale;
-        struct sums s = sum_up(levels, x, w, n, inverse, 0);
+        float inverse = k < sweep->n ? end / extreme * (sweep->first + sweep->step * (float)k) : 1 / best;
+        struct sums s = sum_up(levels, x, w, n, inverse);
         if (!(s.wll > 0 && s.wxl * s.wxl > gain * s.wll)) continue;
         gain = s.wxl * s.wxl / s.wll;
-        best = (struct fit){.scale = s.wxl / s.wll, .weight = s.w, .weight_sq = s.wll};
+        best = s.wxl / s.wll;
     }
     return best;
 }
 
-/* Least squares for x = scale * l + minimum; with a minimum that may not be, the best scale alone. */
-static struct fit solve_line(const struct sums *s, bool any_minimum)
-{
-    struct fit fit = {.weight = s->w, .weight_sq = s->wll};
-    double determinant = (double)s->w * (double)s->wll - (double)s->wl * (double)s->wl;
-    if (determinant > 0) {
-        fit.scale = (float)(((double)s->w * (double)s->wxl - (double)s->wx * (double)s->wl) / determinant);
-        fit.minimum = (float)(((double)s->wll * (double)s->wx - (double)s->wl * (double)s->wxl) / determinant);
-    }
-    if (determinant > 0 && (any_minimum || fit.minimum <= 0)) return fit;
-    fit.minimum = 0;
-    fit.scale = s->wll > 0 ? s->wxl / s->wll : 0;
-    return fit;
-}
-
-/* Scale >= 0 and minimum; minimum <= 0 unless `any_minimum`. */
-static struct fit fit_scale_minimum(const struct levels *levels, const struct sweep *sweep, bool any_minimum,
-                                    const float *x, const float *w, int n)
-{
-    struct fit best = {0};
-    float low = x[0], high = x[0], top = (float)(levels->n - 1);
-    double gain = -1;
-    for (int i = 1; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        high = x[i] > high ? x[i] : high;
-    }
-    if (!any_minimum && low > 0) low = 0;
-    if (!(high > low)) {
-        best.minimum = low;
-        return best;
-    }
-    for (int k = 0; k <= sweep->n; k++) {
-        /* what is clipped, or left over, is at the lower end and at the upper one in turn */
-        float range = (high - low) / (sweep->first + sweep->step * (float)k), scale = range / top;
-        float minimum = low == 0 || k % 2 == 0 ? low : high - range;
-        if (k >= sweep->n) {
-            scale = best.scale;
-            minimum = best.minimum;
-        }
-        if (!(scale > 0)) break;
-        struct sums s = sum_up(levels, x, w, n, 1 / scale, minimum / scale);
-        struct fit fit = solve_line(&s, any_minimum);
-        /* how much of sum(w x^2) the solution explains */
-        double now = (double)fit.scale * (double)s.wxl + (double)fit.minimum * (double)s.wx;
-        if (!(fit.scale >= 0 && now > gain)) continue;
-        gain = now;
-        best = fit;
-    }
-    return best;
-}
-
-/* Nearest half-float bits that are a finite number. */
+/* Nearest half-float bits that are a finite number; 0 for a NaN, left over by sums that were too large. */
 static uint16_t scale_to_f16(float x)
 {
     float largest = 65504;
-    x = x > largest ? largest : x < -largest ? -largest : x;
+    x = x > largest ? largest : x < -largest ? -largest : x == x ? x : 0;
     return f16_from_f32(x);
 }

@@ -73,40 +73,83 @@ static void pack_tq1(const uint8_t *codes, uint8_t *out)
 /* ---- one scale and perhaps a minimum, both half floats ---------------------------------------- */
 
 struct small {
-    int n;
+    size_t block_bytes;
     struct levels levels;
     struct sweep sweep;
     bool minimum; /* stored after the scale */
+    void (*pack)(const uint8_t *codes, uint8_t *out);
+};
+
+/* Blocks of 32, up to eight at a time. */
+ENCODE_INLINE void encode_small(const struct small *small, const float *x, const float *w, size_t n_blocks,
+                                uint8_t *out)
+{
+    float x_padded[SUPER], w_padded[SUPER];
+    struct tile tile;
+    struct lane_fits fits;
+    if (n_blocks < 8) {
+        memset(x_padded, 0, sizeof x_padded);
+        memset(w_padded, 0, sizeof w_padded);
+        x = memcpy(x_padded, x, n_blocks * 32 * sizeof *x);
+        w = memcpy(w_padded, w, n_blocks * 32 * sizeof *w);
+    }
+    tile_load(&tile, x, w);
+    if (small->minimum)
+        tile_fit_line(&tile, true, &small->levels, &small->sweep, true, &fits);
+    else
+        tile_fit_scale(&tile, true, &small->levels, &small->sweep, &fits);
+    for (size_t b = 0; b < n_blocks; b++, x += 32, out += small->block_bytes) {
+        uint8_t codes[32];
+        uint16_t scale = scale_to_f16(fits.scale[2 * b]), minimum = scale_to_f16(fits.minimum[2 * b]);
+        for (int half = 0; half < 32; half += TILE)
+            encode_lane(&small->levels, x + half, f32_from_f16(scale), f32_from_f16(minimum), codes + half);
+        memcpy(out, &scale, 2);
+        if (small->minimum) memcpy(out + 2, &minimum, 2);
+        small->pack(codes, out + (small->minimum ? 4 : 2));
+    }
+}
+
+#define SMALL(name, ...)                                                                     \
+    static void encode_##name(const float *x, const float *w, size_t n_blocks, uint8_t *out) \
+    {                                                                                        \
+        static const struct small small = {__VA_ARGS__};                                     \
+        encode_small(&small, x, w, n_blocks, out);                                           \
+    }
+
+SMALL(q4_0, 18, {16, -8, 1, NULL}, {20, 0.86f, 0.0125f}, false, pack_4)
+SMALL(q4_1, 20, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, true, pack_4)
+SMALL(q5_0, 22, {32, -16, 1, NULL}, {20, 0.92f, 0.0075f}, false, pack_5)
+SMALL(q5_1, 24, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, true, pack_5)
+SMALL(q8_0, 34, {255, -127, 1, NULL}, {3, 0.998f, 0.002f}, false, pack_8)
+SMALL(iq4_nl, 18, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, false, pack_4)
+
+/* ---- larger blocks: few levels, one scale ------------------------------------------------------- */
+
+struct large {
+    int n;
+    struct levels levels;
+    struct sweep sweep;
     int scale_at, codes_at;
     void (*pack)(const uint8_t *codes, uint8_t *out);
 };
 
-static void encode_small(const struct small *small, const float *x, const float *w, uint8_t *block)
+static void encode_large(const struct large *large, const float *x, const float *w, uint8_t *block)
 {
     uint8_t codes[SUPER];
-    struct fit fit = small->minimum ? fit_scale_minimum(&small->levels, &small->sweep, true, x, w, small->n)
-                                    : fit_scale(&small->levels, &small->sweep, x, w, small->n);
-    uint16_t scale = scale_to_f16(fit.scale), minimum = scale_to_f16(fit.minimum);
-    levels_encode(&small->levels, x, w, small->n, f32_from_f16(scale), f32_from_f16(minimum), codes);
-    memcpy(block + small->scale_at, &scale, 2);
-    if (small->minimum) memcpy(block + small->scale_at + 2, &minimum, 2);
-    small->pack(codes, block + small->codes_at);
+    uint16_t scale = scale_to_f16(fit_scale(&large->levels, &large->sweep, x, w, large->n));
+    levels_encode(&large->levels, x, large->n, f32_from_f16(scale), codes);
+    memcpy(block + large->scale_at, &scale, 2);
+    large->pack(codes, block + large->codes_at);
 }
 
-#define SMALL(name, ...)                                                      \
+#define LARGE(name, ...)                                                      \
     static void encode_##name(const float *x, const float *w, uint8_t *block) \
     {                                                                         \
-        static const struct small small = {__VA_ARGS__};                      \
-        encode_small(&small, x, w, block);                                    \
+        static const struct large large = {__VA_ARGS__};                      \
+        encode_large(&large, x, w, block);                                    \
     }
 
-SMALL(q4_0, 32, {16, -8, 1, NULL}, {20, 0.86f, 0.0125f}, false, 0, 2, pack_4)
-SMALL(q4_1, 32, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, true, 0, 4, pack_4)
-SMALL(q5_0, 32, {32, -16, 1, NULL}, {20, 0.92f, 0.0075f}, false, 0, 2, pack_5)
-SMALL(q5_1, 32, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, true, 0, 4, pack_5)
-SMALL(q8_0, 32, {255, -127, 1, NULL}, {3, 0.998f, 0.002f}, false, 0, 2, pack_8)
-SMALL(iq4_nl, 32, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, false, 0, 2, pack_4)
-SMALL(q1_0, 128, {2, -1, 2, NULL}, {1, 1, 0}, false, 0, 2, pack_1)
-SMALL(q2_0, 64, {4, -1, 1, NULL}, {24, 0.7f, 0.075f}, false, 0, 2, pack_2)
-SMALL(tq1_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, false, 52, 0, pack_tq1)
-SMALL(tq2_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, false, 64, 0, pack_tq2)
+LARGE(q1_0, 128, {2, -1, 2, NULL}, {1, 1, 0}, 0, 2, pack_1)
+LARGE(q2_0, 64, {4, -1, 1, NULL}, {24, 0.7f, 0.075f}, 0, 2, pack_2)
+LARGE(tq1_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, 52, 0, pack_tq1)
+LARGE(tq2_0, 256, {3, -1, 1, NULL}, {24, 1, 0.15f}, 64, 0, pack_tq2)

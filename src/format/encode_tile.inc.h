@@ -310,21 +310,14 @@ ENCODE_INLINE void encode_lane(const struct levels *levels, const float *x, floa
 {
     float inverse = fabsf(scale) >= 0x1p-126f ? 1 / scale : 0;
     for (int i = 0; i < TILE; i += WIDTH) {
-        vec v = vec_near(levels, (vec_load(x + i) - minimum) * inverse);
-        if (levels->table) {
-            float values[WIDTH];
-            vec_store(values, v);
-            for (int k = 0; k < WIDTH; k++) {
-                int code = 0;
-                while ((float)levels->table[code] < values[k])
-                    code++;
-                codes[i + k] = (uint8_t)code;
-            }
-            continue;
-        }
-        vec_mask whole = __builtin_convertvector((v - levels->first) * (1 / levels->step), vec_mask);
+        vec v = (vec_load(x + i) - minimum) * inverse;
+        vec_mask code = {0};
+        for (int c = 0; levels->table && c + 1 < levels->n; c++)
+            code -= v > 0.5f * (float)(levels->table[c] + levels->table[c + 1]);
+        if (!levels->table)
+            code = __builtin_convertvector((vec_near(levels, v) - levels->first) * (1 / levels->step), vec_mask);
         int32_t wide[WIDTH];
-        memcpy(wide, &whole, sizeof wide);
+        memcpy(wide, &code, sizeof wide);
         for (int k = 0; k < WIDTH; k++)
             codes[i + k] = (uint8_t)wide[k];
     }
