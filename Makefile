@@ -56,7 +56,7 @@ HELPER_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/hostile.c tes
 CHECK_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/kernel_check*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 GOLDEN_STAMPS := $(patsubst tests/golden/make_%.py,$(GOLDEN)/%.stamp,\
-                   $(wildcard $(patsubst %,tests/golden/make_%.py,format tokenizer chat models)))
+                   $(wildcard $(patsubst %,tests/golden/make_%.py,format tokenizer chat models folders)))
 
 # A line for each file instead of its command.
 quiet = $(if $(V),,@echo '  $(1)  $@';)
@@ -161,6 +161,7 @@ $(GOLDEN)/%.stamp: tests/golden/make_%.py $(wildcard tests/reference/*.py tests/
 	@mkdir -p $(@D)
 	$(PYTHON) $< $(GOLDEN)
 	@touch $@
+$(GOLDEN)/folders.stamp: $(GOLDEN)/models.stamp
 
 format:
 	$(CLANG_FORMAT) -i $$(git ls-files '*.c' '*.h')

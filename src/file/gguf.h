@@ -8,6 +8,8 @@
 #ifndef STILE_FILE_GGUF_H
 #define STILE_FILE_GGUF_H
 
+#include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "file/map.h"
 #include "format/format.h"
@@ -38,6 +40,14 @@ struct gguf_kv {
     uint64_t size_bytes;    /* of all elements */
 };
 
+/* Where bytes of a tensor are. */
+struct gguf_place {
+    uint32_t shard;        /* GGUF_IN_MEMORY: in no file */
+    uint64_t offset_bytes; /* in its file */
+    const void *data;      /* mapped, or in memory */
+};
+#define GGUF_IN_MEMORY UINT32_MAX
+
 struct gguf_tensor {
     const char *name;
     enum format format;
@@ -46,9 +56,31 @@ struct gguf_tensor {
     uint64_t n_elements;
     uint64_t size_bytes;
     uint64_t offset_bytes; /* in its file */
-    uint32_t shard;
-    const void *data; /* mapped; NULL after gguf_open_source */
+    uint32_t shard;        /* GGUF_IN_MEMORY: made at opening, in no file */
+    const void *data;      /* mapped; NULL after gguf_open_source */
+    /* After gguf_open_outside only, else NULL and 0: */
+    const struct gguf_place *parts; /* (dims[2]) the matrices, each for itself, where they do not lie together */
+    /* The rows are of heads of so many, and rotated by halves, where a GGUF file of this architecture has them by pairs:
+     * its row r is gguf_halves_row(r, head_rows) of this tensor. */
+    uint32_t head_rows;
 };
+
+/* Where matrix i of dims[2] is. */
+static inline struct gguf_place gguf_tensor_part(const struct gguf_tensor *tensor, uint64_t i)
+{
+    uint64_t at = tensor->parts ? 0 : i * (tensor->size_bytes / tensor->dims[2]);
+    if (tensor->parts) return tensor->parts[i];
+    return (struct gguf_place){.shard = tensor->shard,
+                               .offset_bytes = tensor->offset_bytes + at,
+                               .data = tensor->data ? (const char *)tensor->data + at : NULL};
+}
+
+/* Heads of n rows: where, of rows by halves (i, i + n / 2), that one is which stands at `row` by pairs (2 i, 2 i + 1). */
+static inline uint64_t gguf_halves_row(uint64_t row, uint32_t n)
+{
+    uint64_t i = row % n;
+    return row - i + i / 2 + (i % 2) * (n / 2);
+}
 
 struct gguf_string {
     const char *bytes; /* not NUL-terminated; may hold any bytes */
@@ -60,6 +92,7 @@ struct gguf {
     uint32_t version;
     uint32_t n_shards;
     struct map **maps; /* one per shard; NULL: the files are not mapped */
+    bool halves;       /* some tensors have head_rows: q and k of this model are rotated by halves */
     size_t n_kv;
     const struct gguf_kv *kv; /* of the first shard, in file order */
     size_t n_tensors;
@@ -110,6 +143,22 @@ int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct s
 /* As gguf_open_bytes, for `n` bytes that were mapped for this (mmap, anonymous): the gguf takes them over, also on
  * failure, and unmaps them in gguf_close. `name` stands for the path in messages; it is copied. */
 int gguf_open_mapping(struct gguf **gguf, const char *name, void *mapping, size_t n, struct stile_error *error);
+/* What has the tensors of a model elsewhere than in GGUF files. */
+struct gguf_outside {
+    const char *path; /* what it is called; copied */
+    struct buffer
+        header;        /* of a GGUF file (gguf_header.h) with all keys and tensors; where those lie is not looked at */
+    struct map **maps; /* (n_maps) of the files that tensors are in */
+    uint32_t n_maps;
+    struct gguf_outside_tensor {
+        const struct gguf_place *places; /* (n_places) */
+        uint64_t n_places;               /* 1, or dims[2] */
+        uint32_t head_rows;              /* as in gguf_tensor */
+    } * tensors;                         /* as many as the header has, in its order */
+    struct arena arena;                  /* the memory of the arrays above and of tensors in memory */
+};
+/* Takes over header, maps and arena, also on failure. The places are believed. */
+int gguf_open_outside(struct gguf **gguf, struct gguf_outside *outside, struct stile_error *error);
 /* Files that can be read but not mapped, such as those of a web server. One is read at a time. */
 struct gguf_source {
     void *user;

@@ -71,6 +71,9 @@ struct gguf_private {
     const struct gguf_tensor **names; /* sorted by name; n_tensors */
     void *mapping;                    /* taken over by gguf_open_mapping; NULL otherwise */
     size_t mapping_bytes;
+    const struct gguf_outside_tensor *outside; /* of gguf_open_outside, as are its maps; NULL otherwise */
+    struct map **maps;
+    uint32_t n_maps;
 };
 
 /* ---- gguf_reader.c ---- */

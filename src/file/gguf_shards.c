@@ -158,6 +158,8 @@ static void set_close(struct gguf_private *set)
     free(set->tensor_at);
     free(set->names);
     if (set->mapping) munmap(set->mapping, set->mapping_bytes);
+    for (uint32_t i = 0; i < set->n_maps; i++)
+        map_close(set->maps[i]);
     arena_free(&set->arena);
     free(set);
 }
@@ -187,11 +189,17 @@ static int gguf_create(struct gguf **out, struct gguf_private *set, const char *
     }
     for (size_t i = 0; i < set->n_files; i++)
         maps[i] = set->files[i].map;
+    bool outside = set->outside != NULL, halves = false;
+    for (size_t i = 0; i < set->n_tensors; i++)
+        halves |= set->tensors[i].head_rows > 0;
     *gguf = (struct gguf){
         .path = path,
         .version = set->files[0].version,
-        .n_shards = (uint32_t)set->n_files,
-        .maps = set->files[0].map ? maps : NULL,
+        .n_shards = outside ? set->n_maps : (uint32_t)set->n_files,
+        .maps = outside             ? set->maps
+                : set->files[0].map ? maps
+                                    : NULL,
+        .halves = halves,
         .n_kv = set->files[0].n_kv,
         .kv = set->files[0].kv,
         .n_tensors = set->n_tensors,
@@ -219,19 +227,20 @@ int gguf_open(struct gguf **gguf, const char *path, struct stile_error *error)
     return gguf_open_source(gguf, path, NULL, error);
 }
 
-/* Takes the set over, also on failure. */
+/* Takes the set over, and `owned` (NULL, or the bytes), also on failure. */
 static int open_bytes(struct gguf **gguf, struct gguf_private *set, const char *path, const uint8_t *bytes, size_t n,
-                      struct stile_error *error)
+                      uint8_t *owned, struct stile_error *error)
 {
     struct gguf_file *file = calloc(1, sizeof *file);
     set->files = file;
     if (!file) {
+        free(owned);
         set_close(set);
         return error_memory(error, sizeof *file, "a model file");
     }
     *file = (struct gguf_file){
         .path = path,
-        .reader = {.path = path, .fd = -1, .size_bytes = n, .bytes = bytes, .n_bytes = n},
+        .reader = {.path = path, .fd = -1, .size_bytes = n, .bytes = bytes, .n_bytes = n, .owned = owned},
     };
     set->n_files = 1;
     int code = gguf_parse(set, file, 0, error);
@@ -244,7 +253,7 @@ int gguf_open_bytes(struct gguf **gguf, const uint8_t *bytes, size_t n, struct s
 {
     struct gguf_private *set = calloc(1, sizeof *set);
     if (!set) return error_memory(error, sizeof *set, "a model file");
-    return open_bytes(gguf, set, "(memory)", bytes, n, error);
+    return open_bytes(gguf, set, "(memory)", bytes, n, NULL, error);
 }
 
 int gguf_open_mapping(struct gguf **gguf, const char *name, void *mapping, size_t n, struct stile_error *error)
@@ -257,9 +266,32 @@ int gguf_open_mapping(struct gguf **gguf, const char *name, void *mapping, size_
     set->mapping = mapping;
     set->mapping_bytes = n;
     const char *path = arena_string(&set->arena, name, strlen(name));
-    if (path) return open_bytes(gguf, set, path, mapping, n, error);
+    if (path) return open_bytes(gguf, set, path, mapping, n, NULL, error);
     set_close(set);
     return error_memory(error, strlen(name), "a name");
+}
+
+int gguf_open_outside(struct gguf **gguf, struct gguf_outside *outside, struct stile_error *error)
+{
+    struct gguf_private *set = calloc(1, sizeof *set);
+    if (!set) {
+        for (uint32_t i = 0; i < outside->n_maps; i++)
+            map_close(outside->maps[i]);
+        buffer_free(&outside->header);
+        arena_free(&outside->arena);
+        return error_memory(error, sizeof *set, "a model file");
+    }
+    set->arena = outside->arena;
+    set->maps = outside->maps;
+    set->n_maps = outside->n_maps;
+    set->outside = outside->tensors;
+    const char *path = arena_string(&set->arena, outside->path, strlen(outside->path));
+    size_t n = outside->header.n;
+    uint8_t *header = (uint8_t *)buffer_take(&outside->header);
+    if (path && header) return open_bytes(gguf, set, path, header, n, header, error);
+    free(header);
+    set_close(set);
+    return error_memory(error, n, "a model's keys");
 }
 
 int gguf_check_bytes(const uint8_t *bytes, size_t n, struct stile_error *error)
@@ -282,7 +314,7 @@ int gguf_check_maps(const struct gguf *gguf, struct stile_error *error)
             return error_set(error, STILE_ERROR_IO,
                              "%s: the file was truncated, overwritten or could not be read while it was in use (open "
                              "it again once it is whole)",
-                             gguf->private->files[i].path);
+                             map_path(gguf->maps[i]));
     return 0;
 }
 

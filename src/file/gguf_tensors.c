@@ -112,6 +112,25 @@ static int compare_offsets(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Where tensors lie that are in no GGUF file. */
+static int place_outside(struct gguf_private *set, struct stile_error *error)
+{
+    for (size_t i = 0; i < set->n_tensors; i++) {
+        struct gguf_tensor *tensor = &set->tensors[i];
+        const struct gguf_outside_tensor *outside = &set->outside[i];
+        if (outside->n_places != 1 && outside->n_places != tensor->dims[2])
+            return error_set(error, STILE_ERROR_MALFORMED,
+                             "%s: tensor '%s': %" PRIu64 " matrices where its shape has %" PRIu64, set->files[0].path,
+                             tensor->name, outside->n_places, tensor->dims[2]);
+        tensor->shard = outside->places[0].shard;
+        tensor->offset_bytes = outside->places[0].offset_bytes;
+        tensor->data = outside->places[0].data;
+        tensor->parts = outside->n_places > 1 ? outside->places : NULL;
+        tensor->head_rows = outside->head_rows;
+    }
+    return 0;
+}
+
 /* Any order and any gaps are fine; no byte may belong to two tensors. */
 static int check_overlap(struct gguf_private *set, struct gguf_file *file, size_t first, struct stile_error *error)
 {
@@ -153,6 +172,10 @@ int gguf_parse_tensors(struct gguf_private *set, struct gguf_file *file, uint32_
             set->tensor_at[set->n_tensors] = at;
             set->tensors[set->n_tensors++] = tensor;
         }
+    }
+    if (code == 0 && set->outside) {
+        reader->item = NULL;
+        return place_outside(set, error);
     }
     if (code == 0) code = place_tensors(set, file, first, error);
     if (code == 0) code = check_overlap(set, file, first, error);

@@ -203,13 +203,13 @@ static void read_sizes(struct reader *reader, struct hparams *h)
         return;
     }
     h->head_dim = h->d_model / h->n_heads;
-    get_u32(reader, "attention.key_length", 1, 4096, &h->head_dim);
+    get_u32(reader, "attention.key_length", 1, HPARAMS_HEAD_DIM_MAX, &h->head_dim);
     uint32_t value_length = h->head_dim;
-    get_u32(reader, "attention.value_length", 1, 4096, &value_length);
+    get_u32(reader, "attention.value_length", 1, HPARAMS_HEAD_DIM_MAX, &value_length);
     h->n_rot = h->head_dim;
-    get_u32(reader, "rope.dimension_count", 1, 4096, &h->n_rot);
+    get_u32(reader, "rope.dimension_count", 1, HPARAMS_HEAD_DIM_MAX, &h->n_rot);
     if (reader->failed) return;
-    if (h->head_dim == 0 || value_length != h->head_dim)
+    if (h->head_dim == 0 || h->head_dim > HPARAMS_HEAD_DIM_MAX || value_length != h->head_dim)
         reader->failed = error_set(reader->error, STILE_ERROR_UNSUPPORTED,
                                    "%s: heads of %u key and %u value dimensions are not supported", reader->gguf->path,
                                    h->head_dim, value_length);

@@ -99,7 +99,8 @@ bool role_tensor(enum role role, const struct hparams *hparams, struct role_tens
     *tensor = (struct role_tensor){.name = spec->name,
                                    .rows = size_of(hparams, spec->rows),
                                    .cols = size_of(hparams, spec->cols),
-                                   .n_experts = spec->block == BLOCK_EXPERTS ? hparams->n_experts : 0};
+                                   .n_experts = spec->block == BLOCK_EXPERTS ? hparams->n_experts : 0,
+                                   .optional = spec->optional};
     return true;
 }
 

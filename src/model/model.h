@@ -47,6 +47,7 @@ struct role_tensor {
     uint64_t rows;    /* 1 for vectors */
     uint64_t cols;
     uint64_t n_experts; /* so many matrices one after the other; 0: one */
+    bool optional;
 };
 /* For a model with these hyperparameters; false when its family has no such weight. */
 bool role_tensor(enum role role, const struct hparams *hparams, struct role_tensor *tensor);
@@ -59,7 +60,7 @@ struct weight {
     uint64_t row_bytes;
     const void *data; /* of an expert's matrix: see expert_bytes; NULL: only the metadata is there */
     float scale;      /* multiplies all elements (NVFP4's second level); 1 otherwise */
-    /* Of experts' matrices; 0 and NULL otherwise. Expert i's is at data + i * expert_bytes, where data is in memory. */
+    /* Of experts' matrices; 0 and NULL otherwise. Where expert i's is: gguf_tensor_part(tensor, i). */
     uint64_t n_experts;
     uint64_t expert_bytes;
     const float *expert_scales; /* (n_experts), instead of `scale`; may be NULL all the same */

@@ -47,7 +47,7 @@ static void cut(const struct program *program, size_t i_op, size_t piece_bytes, 
     const struct weight *w = op->weight;
     uint64_t rows = piece_rows(w, piece_bytes);
     for (uint64_t expert = 0; expert < n_matrices(op); expert++) {
-        uint64_t matrix = w->tensor->offset_bytes + expert * w->expert_bytes;
+        struct gguf_place matrix = gguf_tensor_part(w->tensor, expert);
         for (uint64_t row = 0; row < w->rows; row += rows) {
             uint64_t end = row + rows < w->rows ? row + rows : w->rows;
             *piece++ = (struct piece){
@@ -55,10 +55,10 @@ static void cut(const struct program *program, size_t i_op, size_t piece_bytes, 
                 .row_begin = (uint32_t)row,
                 .row_end = (uint32_t)end,
                 .expert = (uint32_t)expert,
-                .shard = w->tensor->shard,
+                .shard = matrix.shard,
                 .tier = tier_free,
                 .size_bytes = (size_t)((end - row) * w->row_bytes),
-                .offset_bytes = matrix + row * w->row_bytes,
+                .offset_bytes = matrix.offset_bytes + row * w->row_bytes,
             };
         }
     }

@@ -71,6 +71,9 @@ struct program {
     size_t n_ops;
     uint32_t widths[VALUE_COUNT];
     bool rope_neox; /* pairs (i, i + n_rot/2); else (2i, 2i + 1) */
+    /* ROPE finds the pairs (i, i + n_rot/2) and leaves them as (2i, 2i + 1), rotated: so what follows computes with what a
+     * file in pair order would have given, bit for bit. */
+    bool rope_weaves;
     struct arena arena;
 };
 

@@ -65,6 +65,7 @@ int program_create(struct program **program, const struct model *model, struct s
     p->ops = build.ops;
     p->n_ops = build.n_ops;
     p->rope_neox = recipe.rope_neox;
+    p->rope_weaves = model->gguf->halves;
     set_widths(p);
     *program = p;
     return 0;

@@ -2,6 +2,7 @@
 #include "run/loaded.h"
 
 #include "base/clock.h"
+#include "model/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +113,7 @@ int stile_model_open(struct stile_model **model, const char *path, struct stile_
     struct gguf *gguf;
     int failed = stile_model_find(path, found, sizeof found, error);
     uint64_t begin_ns = clock_ns();
-    if (!failed) failed = gguf_open(&gguf, found, error);
+    if (!failed) failed = folder_or_file_open(&gguf, found, error);
     return failed ? failed : loaded_create(model, found, gguf, begin_ns, error);
 }
 

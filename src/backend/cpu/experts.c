@@ -8,7 +8,7 @@
 /* Where an expert's matrix is: the one place that knows. */
 static const void *expert_weights(const struct weight *weight, size_t expert)
 {
-    return (const char *)weight->data + expert * weight->expert_bytes;
+    return gguf_tensor_part(weight->tensor, expert).data;
 }
 
 /* The n_used largest of n scores, of equal ones those of lower number: numbers, largest first, then weights. A NaN

@@ -94,6 +94,15 @@ static void run_matmul(const struct context *c, const struct step *step)
     if (begin < end && job.n_tokens > 0) c->cpu->options.kernels->matmul(&job, begin, end, c->own->scratch);
 }
 
+/* From (x[i], x[i + n / 2]) to (x[2 i], x[2 i + 1]). */
+static void weave(float *x, size_t n)
+{
+    float halves[HPARAMS_HEAD_DIM_MAX];
+    memcpy(halves, x, n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = halves[gguf_halves_row(i, (uint32_t)n)];
+}
+
 static void run_rope(const struct context *c, const struct step *step)
 {
     const struct program *program = c->cpu->program;
@@ -102,9 +111,10 @@ static void run_rope(const struct context *c, const struct step *step)
     my_heads(c, step, &begin, &end);
     for (size_t i = begin; i < end; i++) {
         size_t t = i / step->op->n_heads, head = i % step->op->n_heads;
-        c->cpu->options.kernels->rope(value_row(c, step->op->out, false, t) + head * head_dim, n_rot,
-                                      c->cpu->cosines[local] + t * (n_rot / 2), c->cpu->sines[local] + t * (n_rot / 2),
-                                      program->rope_neox);
+        float *x = value_row(c, step->op->out, false, t) + head * head_dim;
+        if (program->rope_weaves) weave(x, n_rot);
+        c->cpu->options.kernels->rope(x, n_rot, c->cpu->cosines[local] + t * (n_rot / 2),
+                                      c->cpu->sines[local] + t * (n_rot / 2), program->rope_neox);
     }
 }
 
