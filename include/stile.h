@@ -246,12 +246,14 @@ struct stile_tiers {
     uint64_t cached_bytes;   /* of experts, kept as they are used */
     uint64_t memory_bytes;   /* that is kept for weights */
     uint64_t n_passes;
-    uint64_t read_bytes;   /* from the disk, while */
-    uint64_t reading_ns;   /* reads were under way */
-    uint64_t waiting_ns;   /* computing waited for them */
-    uint64_t wanted_bytes; /* of cached experts, by passes */
-    uint64_t hit_bytes;    /* of these, that were in memory */
-    const char *mechanism; /* how they are read: "direct", or "cached": through the page cache */
+    uint64_t read_bytes;    /* from the disk, while */
+    uint64_t reading_ns;    /* reads were under way */
+    uint64_t waiting_ns;    /* computing waited for them */
+    uint64_t wanted_bytes;  /* of cached experts, by passes */
+    uint64_t hit_bytes;     /* of these, that were in memory, and not because of a guess */
+    uint64_t guessed_bytes; /* of experts, read because they would probably be wanted */
+    uint64_t right_bytes;   /* of these, that were */
+    const char *mechanism;  /* how they are read: "direct", or "cached": through the page cache */
 };
 /* false: all weights are mapped from the file, there is nothing to tell. From any thread, also while evaluating. */
 bool stile_session_tiers(const struct stile_session *session, struct stile_tiers *tiers);

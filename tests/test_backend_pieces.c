@@ -51,6 +51,15 @@ static void want(void *user, int32_t layer, const uint32_t *begins)
     atomic_fetch_add(&source->n_wanted, 1);
 }
 
+static void expect(void *user, int32_t layer, const uint32_t *experts, size_t n)
+{
+    struct source *source = user;
+    const struct hparams *h = &source->model->model->hparams;
+    assert_true(layer > 0 && layer < (int32_t)h->n_layers && n > 0);
+    for (size_t i = 0; i < n; i++)
+        assert_true(experts[i] < h->n_experts);
+}
+
 struct outcome {
     int code;
     float *logits; /* (n_vocab) of the last token; to be freed */
@@ -120,7 +129,7 @@ static void check(const struct stile_model *model, const char *place, uint64_t b
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         struct source source;
         start_source(&source, model, placement);
-        struct cpu_weights weights = {placement, &source, acquire, release, want};
+        struct cpu_weights weights = {placement, &source, acquire, release, want, expect};
         struct outcome outcome = run(model, &weights, ways[w].n_threads, ways[w].n_batch, false);
         assert_int_equal(outcome.code, 0);
         assert_memory_equal(outcome.logits, expected.logits, n_vocab * sizeof(float));
@@ -179,7 +188,7 @@ static void broken_piece(void **state)
         struct source source;
         start_source(&source, model, placement);
         source.broken = i;
-        struct cpu_weights weights = {placement, &source, acquire, release, want};
+        struct cpu_weights weights = {placement, &source, acquire, release, want, expect};
         struct outcome outcome = run(model, &weights, 3, 24, true);
         assert_int_equal(outcome.code, STILE_ERROR_IO); /* 24 tokens use every expert */
         free(outcome.logits);

@@ -124,6 +124,48 @@ static void test_reads(void **state)
     }
 }
 
+static atomic_int n_begun;
+static off_t begun[16]; /* offsets, in order */
+static atomic_bool let;
+
+static ssize_t slow_pread(int fd, void *to, size_t n, off_t offset)
+{
+    begun[atomic_fetch_add(&n_begun, 1)] = offset;
+    while (!atomic_load(&let))
+        usleep(1000);
+    return pread(fd, to, n, offset);
+}
+
+/* Idle reads come after those that are needed, hurried ones as these; dropped ones not at all. */
+static void test_idle(void **state)
+{
+    (void)state;
+    const struct reader_options options = {.way = READER_CACHED, .n_in_flight = 1, .pread = slow_pread};
+    struct reader *reader = reader_of(&options);
+    struct reader_read reads[6];
+    for (int i = 0; i < 6; i++) {
+        reads[i] = read_of(0, (uint64_t)i * 2 * READER_ALIGNMENT, 100);
+        reads[i].idle = i > 0 && i < 5;
+        reader_start(reader, &reads[i]);
+        while (atomic_load(&n_begun) == 0) /* the first is under way before the others are there */
+            usleep(1000);
+    }
+    assert_false(reader_drop(reader, &reads[0]));
+    assert_true(reader_drop(reader, &reads[2]));
+    assert_false(reader_drop(reader, &reads[2]));
+    reader_hurry(reader, &reads[3]);
+    atomic_store(&let, true);
+    for (int i = 0; i < 6; i++)
+        if (i != 2) assert_int_equal(reader_wait(reader, &reads[i], NULL), 0);
+    static const int order[] = {0, 5, 3, 1, 4};
+    assert_int_equal(n_begun, 5);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(begun[i], order[i] * 2 * READER_ALIGNMENT);
+    reader_free(reader);
+    for (int i = 0; i < 6; i++)
+        free(reads[i].buffer);
+}
+
 static void expect_failure(const struct reader_options *options, uint64_t offset, size_t size_bytes, const char *says)
 {
     struct reader *reader = reader_of(options);
@@ -221,8 +263,8 @@ static void test_free_early(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads),        cmocka_unit_test(test_file_too_short), cmocka_unit_test(test_failing_disk),
-        cmocka_unit_test(test_missing_file), cmocka_unit_test(test_free_early),
+        cmocka_unit_test(test_reads),        cmocka_unit_test(test_idle),         cmocka_unit_test(test_file_too_short),
+        cmocka_unit_test(test_failing_disk), cmocka_unit_test(test_missing_file), cmocka_unit_test(test_free_early),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

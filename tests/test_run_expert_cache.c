@@ -117,6 +117,8 @@ struct pass {
     struct bench *bench;
     struct threads *threads;
     uint32_t begins[LAYERS][EXPERTS + 1];
+    const uint32_t *expected; /* (n_expected) experts, of each next layer */
+    size_t n_expected;
     atomic_int n_wrong, n_missing;
 };
 
@@ -154,8 +156,11 @@ static void run_thread(void *argument, int i_thread, int n_threads)
     (void)n_threads;
     for (size_t i = 0; i < model->program->n_ops; i++) {
         const struct op *op = &model->program->ops[i];
-        if (op->kind == OP_ROUTE && i_thread == 0)
+        if (op->kind == OP_ROUTE && i_thread == 0) {
             expert_cache_want(pass->bench->cache, op->layer, pass->begins[op->layer]);
+            if (op->layer + 1 < LAYERS)
+                expert_cache_expect(pass->bench->cache, op->layer + 1, pass->expected, pass->n_expected);
+        }
         if (op->kind == OP_EXPERTS) run_op(pass, i, pass->begins[op->layer]);
         if (op->kind != OP_COMBINE) continue;
         threads_barrier(pass->threads);
@@ -196,7 +201,10 @@ static void check_bytes(double room, int n_threads, uint32_t percent)
     start(&bench, room, n_threads, &options, NULL);
     start_pass(&pass, &bench);
     for (int i = 0; i < 12; i++) {
+        static const uint32_t guesses[] = {3, 9, 3, 1, 12, 15, 0, 7, 8};
         choose_randomly(&pass, &random, percent);
+        pass.expected = guesses;
+        pass.n_expected = (size_t)i % 10;
         run(&pass);
         assert_int_equal(pass.n_missing, 0);
         assert_int_equal(pass.n_wrong, 0);
@@ -205,7 +213,7 @@ static void check_bytes(double room, int n_threads, uint32_t percent)
     end(&bench);
 }
 
-/* From a frame or two for each size of pieces, so that batches go in portions, to room for all. */
+/* Whatever is guessed; from a frame or two for each size of pieces, so that batches go in portions, to room for all. */
 static void any_room_gives_the_same_bytes(void **state)
 {
     (void)state;
@@ -305,6 +313,57 @@ static void starts_warm(void **state)
     threads_free(pass.threads);
     end(&bench);
     unlink(statistics);
+}
+
+/* Waits until nothing is being read. */
+static void settle_down(const struct bench *bench)
+{
+    struct reader_stats before, now;
+    do {
+        reader_stats(bench->reader, &before);
+        usleep(20000);
+        reader_stats(bench->reader, &now);
+    } while (now.busy_ns != before.busy_ns);
+}
+
+/* What is guessed right is there when it is wanted, and no hit of the cache; what is guessed wrong goes before anything
+ * that was used. */
+static void guesses(void **state)
+{
+    (void)state;
+    const struct reader_options options = {.way = READER_CACHED};
+    struct expert_cache_stats stats;
+    struct bench bench;
+    struct pass pass;
+    uint32_t begins[EXPERTS + 1] = {0};
+    uint64_t layer_bytes = 0;
+    start(&bench, 0.5, 1, &options, NULL);
+    start_pass(&pass, &bench);
+    choose(&pass, (const uint32_t[]){2, 5, 8, 11});
+    for (int i = 0; i < 3; i++)
+        run(&pass);
+    hit_rate(&bench);
+    expert_cache_begin(bench.cache);
+    expert_cache_expect(bench.cache, 1, (const uint32_t[]){3, 5, 4}, 3);
+    settle_down(&bench);
+    for (uint32_t e = 0; e < EXPERTS; e++)
+        begins[e + 1] = begins[e] + (e == 3 || e == 5);
+    expert_cache_want(bench.cache, 1, begins);
+    for (size_t i = 0; i < bench.placement->n_pieces; i++) {
+        const struct piece *piece = &bench.placement->pieces[i];
+        if (piece->tier != TIER_CACHED || model->program->ops[piece->op].layer != 1) continue;
+        if (piece->expert == 3) layer_bytes += piece->size_bytes;
+        if (piece->expert == 3 || piece->expert == 5) assert_true(use_piece(&pass, i, false));
+    }
+    expert_cache_stats(bench.cache, &stats);
+    assert_int_equal(stats.guessed_bytes, 2 * layer_bytes);
+    assert_int_equal(stats.right_bytes, layer_bytes);
+    assert_true(hit_rate(&bench) == 0.5);
+    run(&pass);
+    assert_true(hit_rate(&bench) == 1);
+    assert_int_equal(pass.n_wrong, 0);
+    threads_free(pass.threads);
+    end(&bench);
 }
 
 static atomic_int failing; /* so many reads from now on fail */
@@ -487,6 +546,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_room_gives_the_same_bytes),
         cmocka_unit_test(favourites_stay),
+        cmocka_unit_test(guesses),
         cmocka_unit_test(starts_warm),
         cmocka_unit_test(failing_disk),
         cmocka_unit_test(warming_takes_the_only_frame),

@@ -32,7 +32,7 @@ static void choose(struct expert_use *use, uint32_t layer, uint32_t a, uint32_t 
 
 static float worth(const struct expert_use *use, uint32_t layer, uint32_t expert)
 {
-    return expert_use_worth(use, layer * EXPERTS + expert);
+    return expert_use_worth(use, layer, expert);
 }
 
 static void test_worth_of_use(void **state)
@@ -66,8 +66,8 @@ static void test_worth_fades(void **state)
     for (int t = 0; t < 20000; t++)
         choose(use, 0, 4, 5);
     assert_true(worth(use, 0, 4) > worth(use, 0, 2));
-    assert_true(worth(use, 0, 4) / (float)use->weight > EXPERT_LIFE * 0.9);
-    assert_true(worth(use, 0, 4) / (float)use->weight < EXPERT_LIFE * 1.5);
+    assert_true(worth(use, 0, 4) > EXPERT_LIFE * 0.9);
+    assert_true(worth(use, 0, 4) < EXPERT_LIFE * 1.5);
     expert_use_free(use);
 }
 
@@ -208,7 +208,7 @@ static void test_hostile_files(void **state)
         fclose(file);
         if (expert_use_load(use, path) != files[i].good) fail_msg("file %zu", i);
         for (size_t e = 0; e < LAYERS * EXPERTS && !files[i].good; e++)
-            assert_true(use->total[e] == 0 && expert_use_worth(use, e) == 0);
+            assert_true(use->total[e] == 0 && expert_use_worth(use, (uint32_t)e / EXPERTS, (uint32_t)e % EXPERTS) == 0);
         if (files[i].good) assert_true(worth(use, 0, 7) > worth(use, 0, 0));
         assert_true(use->n_tokens < 1e6);
         expert_use_free(use);

@@ -35,6 +35,8 @@ struct cpu_weights {
     /* Experts that the operations of this layer will ask for: e, where begins[e + 1] > begins[e], by so many tokens.
      * Called by one thread; others may ask for their pieces before. Valid during the call. */
     void (*want)(void *user, int32_t layer, const uint32_t *begins);
+    /* Experts that a layer to come will probably want, surest first; some more than once. */
+    void (*expect)(void *user, int32_t layer, const uint32_t *experts, size_t n);
 };
 
 /* Sees the inputs of products before they are quantized: of MATMUL once for each run, of EXPERTS once for each expert

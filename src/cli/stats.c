@@ -91,7 +91,9 @@ static void tiers_text(const struct engine *engine)
             (double)(tiers.resident_bytes - tiers.absent_bytes) / 1e9, per_pass(&engine->result) / 1e9,
             per_second(tiers.read_bytes, tiers.reading_ns) / 1e9);
     if (tiers.wanted_bytes > 0)
-        fprintf(stderr, ", experts found in memory %.0f%%", 100 * (double)tiers.hit_bytes / (double)tiers.wanted_bytes);
+        fprintf(stderr, ", experts found in memory %.0f%%, %.0f%% of the others foreseen",
+                100 * (double)tiers.hit_bytes / (double)tiers.wanted_bytes,
+                100 * (double)tiers.right_bytes / (double)(tiers.wanted_bytes - tiers.hit_bytes + 1));
 }
 
 static json_t *tiers_json(const struct engine *engine)
@@ -99,14 +101,15 @@ static json_t *tiers_json(const struct engine *engine)
     struct stile_tiers tiers;
     const struct stile_generation *result = &engine->result;
     if (!stile_session_tiers(engine->session, &tiers)) return json_null();
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, s:I, s:I}", "resident_bytes",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, s:I, s:I, s:I, s:I}", "resident_bytes",
                      (json_int_t)tiers.resident_bytes, "absent_bytes", (json_int_t)tiers.absent_bytes, "streamed_bytes",
                      (json_int_t)tiers.streamed_bytes, "cached_bytes", (json_int_t)tiers.cached_bytes, "memory_bytes",
                      (json_int_t)tiers.memory_bytes, "prompt_disk_bytes", (json_int_t)result->prompt_disk_bytes,
                      "reply_disk_bytes", (json_int_t)result->generate_disk_bytes, "disk_bytes_per_pass",
                      per_pass(result), "disk_bytes_per_s", per_second(tiers.read_bytes, tiers.reading_ns), "waiting_ms",
                      (double)tiers.waiting_ns / 1e6, "mechanism", tiers.mechanism, "wanted_bytes",
-                     (json_int_t)tiers.wanted_bytes, "hit_bytes", (json_int_t)tiers.hit_bytes);
+                     (json_int_t)tiers.wanted_bytes, "hit_bytes", (json_int_t)tiers.hit_bytes, "guessed_bytes",
+                     (json_int_t)tiers.guessed_bytes, "right_bytes", (json_int_t)tiers.right_bytes);
 }
 
 void stats_line(const struct engine *engine)

@@ -63,10 +63,41 @@ static enum reader_way way_of(const struct reader *reader, const struct reader_f
 
 /* ---- chunks ------------------------------------------------------------------------------------ */
 
+/* An idle read is begun where fewer chunks than this are under way: enough to keep a disk busy, few enough to be soon out
+ * of the way of what comes meanwhile; and without a limit when nothing else has come for a while. */
+enum { IDLE_IN_FLIGHT = 2, QUIET_NS = 20000000 };
+
+static void append(struct reader_queue *queue, struct reader_read *read)
+{
+    read->after = NULL;
+    if (queue->last)
+        queue->last->after = read;
+    else
+        queue->first = read;
+    queue->last = read;
+}
+
+/* False: it is not in the queue. */
+static bool take_out(struct reader_queue *queue, const struct reader_read *read)
+{
+    struct reader_read *before = NULL, *at = queue->first;
+    for (; at && at != read; at = at->after)
+        before = at;
+    if (!at) return false;
+    if (before)
+        before->after = at->after;
+    else
+        queue->first = at->after;
+    if (queue->last == at) queue->last = before;
+    return true;
+}
+
 bool reader_take(struct reader *reader, struct reader_chunk *chunk)
 {
-    struct reader_read *read = reader->first;
-    if (!read) return false;
+    struct reader_queue *queue = reader->needed.first ? &reader->needed : &reader->idle;
+    struct reader_read *read = queue->first;
+    if (!read || (read->idle && reader->n_chunks >= IDLE_IN_FLIGHT && clock_ns() - reader->needed_ns < QUIET_NS))
+        return false;
     uint64_t begin = read->offset - read->offset % READER_ALIGNMENT;
     size_t n = reader->options.chunk_bytes;
     if (n > read->end - read->next) n = (size_t)(read->end - read->next);
@@ -84,10 +115,9 @@ bool reader_take(struct reader *reader, struct reader_chunk *chunk)
     };
     read->next += n;
     read->n_pending++;
-    if (read->next == read->end) {
-        reader->first = read->after;
-        if (!reader->first) reader->last = NULL;
-    }
+    reader->n_chunks++;
+    if (!read->idle) reader->needed_ns = clock_ns();
+    if (read->next == read->end) take_out(queue, read);
     return true;
 }
 
@@ -114,6 +144,7 @@ void reader_finish(struct reader *reader, const struct reader_chunk *chunk)
     pthread_mutex_lock(&reader->lock);
     reader->stats.read_bytes += chunk->got_bytes;
     ways_count(reader, chunk->got_bytes);
+    reader->n_chunks--;
     read->n_pending--;
     if (chunk->failed && !read->failed) read->failed = chunk->failed;
     if (read->n_pending == 0 && read->next == read->end) {
@@ -132,9 +163,9 @@ static void *read_chunks(void *argument)
     struct reader_chunk chunk;
     for (;;) {
         pthread_mutex_lock(&reader->lock);
-        while (!reader->stop && !reader->first)
+        bool taken = false;
+        while (!reader->stop && !(taken = reader_take(reader, &chunk)))
             pthread_cond_wait(&reader->work, &reader->lock);
-        bool taken = !reader->stop && reader_take(reader, &chunk);
         pthread_mutex_unlock(&reader->lock);
         if (!taken) return NULL;
         ssize_t result;
@@ -281,18 +312,35 @@ void reader_start(struct reader *reader, struct reader_read *read)
     read->end = (end + READER_ALIGNMENT - 1) / READER_ALIGNMENT * READER_ALIGNMENT;
     read->n_pending = 0;
     read->failed = 0;
-    read->after = NULL;
     atomic_store_explicit(&read->done, false, memory_order_relaxed);
     pthread_mutex_lock(&reader->lock);
     if (reader->n_reads++ == 0) reader->busy_since_ns = clock_ns();
-    if (reader->last)
-        reader->last->after = read;
-    else
-        reader->first = read;
-    reader->last = read;
+    append(read->idle ? &reader->idle : &reader->needed, read);
     pthread_cond_broadcast(&reader->work);
     pthread_mutex_unlock(&reader->lock);
     if (reader->uring) reader_uring_wake(reader->uring);
+}
+
+void reader_hurry(struct reader *reader, struct reader_read *read)
+{
+    pthread_mutex_lock(&reader->lock);
+    bool waits = read->idle && take_out(&reader->idle, read);
+    if (waits) {
+        read->idle = false;
+        append(&reader->needed, read);
+        pthread_cond_broadcast(&reader->work);
+    }
+    pthread_mutex_unlock(&reader->lock);
+    if (waits && reader->uring) reader_uring_wake(reader->uring);
+}
+
+bool reader_drop(struct reader *reader, struct reader_read *read)
+{
+    pthread_mutex_lock(&reader->lock);
+    bool waits = read->n_pending == 0 && take_out(read->idle ? &reader->idle : &reader->needed, read);
+    if (waits && --reader->n_reads == 0) reader->stats.busy_ns += clock_ns() - reader->busy_since_ns;
+    pthread_mutex_unlock(&reader->lock);
+    return waits;
 }
 
 bool reader_is_done(const struct reader_read *read)

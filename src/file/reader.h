@@ -4,9 +4,10 @@
  * must. Reads go past the page cache where the file system allows it (READER_DIRECT), or through it, leaving nothing
  * behind (READER_CACHED). Which is faster differs from disk to disk: READER_FASTEST tries both at first, and now and then
  * again. Chunks are handed to the kernel by io_uring where it
- * may be used, else by threads. Reads are begun in the order of reader_start.
+ * may be used, else by threads. Reads are begun in the order of reader_start, but those that are only perhaps needed
+ * (`idle`) when no other waits, and few at a time, so that those that come meanwhile are not held up.
  *
- * One thread starts reads; any thread may wait for one.
+ * Any thread may start a read, or wait for one.
  */
 #ifndef STILE_FILE_READER_H
 #define STILE_FILE_READER_H
@@ -35,6 +36,7 @@ struct reader_read {
     uint64_t offset;
     size_t size_bytes;
     void *buffer; /* aligned to READER_ALIGNMENT, reader_buffer_bytes long */
+    bool idle;    /* begin it when nothing else is to be begun */
     /* private: */
     uint64_t next, end; /* of the aligned range: where the next chunk begins; where it ends */
     size_t n_pending;   /* chunks that were begun and have not ended */
@@ -65,6 +67,10 @@ const char *reader_mechanism(const struct reader *reader); /* "io_uring" or "thr
 /* Room that a read of size_bytes at any offset needs. */
 size_t reader_buffer_bytes(size_t size_bytes);
 void reader_start(struct reader *reader, struct reader_read *read);
+/* An idle read is needed now: begins it after the others that are. Any other goes on as it does. */
+void reader_hurry(struct reader *reader, struct reader_read *read);
+/* Takes a read back, which is then over; false: it is under way, or done. */
+bool reader_drop(struct reader *reader, struct reader_read *read);
 bool reader_is_done(const struct reader_read *read);
 /* IO when the disk failed or the file is too short; says which file and where. */
 int reader_wait(struct reader *reader, struct reader_read *read, struct stile_error *error);

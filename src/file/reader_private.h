@@ -37,14 +37,21 @@ struct reader_ways {
     unsigned n_windows; /* since the other way was tried */
 };
 
+/* Reads with chunks that are not begun. */
+struct reader_queue {
+    struct reader_read *first, *last;
+};
+
 struct reader {
     struct reader_options options;
     struct reader_file *files;
     int n_files;
     pthread_mutex_t lock; /* over all that follows, and the reads */
     pthread_cond_t work, done;
-    struct reader_read *first, *last; /* with chunks that are not begun */
-    size_t n_reads;                   /* started and not done */
+    struct reader_queue needed, idle;
+    int n_chunks;       /* under way */
+    uint64_t needed_ns; /* when a chunk that is not idle was last begun */
+    size_t n_reads;     /* started and not done */
     uint64_t busy_since_ns;
     struct reader_stats stats;
     struct reader_ways ways;

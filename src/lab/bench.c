@@ -69,6 +69,8 @@ static void count_tiers(struct bench_subject *subject, const struct stile_tiers 
     subject->tiers.waiting_ns = sum.waiting_ns + now.waiting_ns - begin->waiting_ns;
     subject->tiers.wanted_bytes = sum.wanted_bytes + now.wanted_bytes - begin->wanted_bytes;
     subject->tiers.hit_bytes = sum.hit_bytes + now.hit_bytes - begin->hit_bytes;
+    subject->tiers.guessed_bytes = sum.guessed_bytes + now.guessed_bytes - begin->guessed_bytes;
+    subject->tiers.right_bytes = sum.right_bytes + now.right_bytes - begin->right_bytes;
 }
 
 int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repeat *repeat, size_t *n_samples,

@@ -171,6 +171,8 @@ static json_t *tiers_json(const struct bench_result *result)
     set_real(object, "waiting_s_per_token", (double)tiers->waiting_ns / 1e9 / n);
     if (tiers->wanted_bytes > 0)
         set_real(object, "expert_hit_rate", (double)tiers->hit_bytes / (double)tiers->wanted_bytes);
+    if (tiers->guessed_bytes > 0)
+        set_real(object, "expert_guessed_right", (double)tiers->right_bytes / (double)tiers->guessed_bytes);
     set_text(object, "mechanism", tiers->mechanism);
     return object;
 }

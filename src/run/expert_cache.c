@@ -2,20 +2,19 @@
 
 /* ---- frames ------------------------------------------------------------------------------------ */
 
-void expert_cache_start_read(struct expert_cache *cache, size_t piece, uint32_t frame, bool urgent)
+void expert_cache_start_read(struct expert_cache *cache, size_t piece, uint32_t frame, bool idle)
 {
     const struct piece *p = &cache->placement->pieces[piece];
     struct part *part = &cache->parts[piece];
     struct pool *pool = &cache->pools[part->pool];
     part->frame = frame;
-    part->urgent = urgent;
-    cache->n_urgent += urgent;
     pool->pieces[frame] = (uint32_t)piece;
     pool->reads[frame] = (struct reader_read){
         .file = cache->sources[p->shard].file,
         .offset = p->offset_bytes,
         .size_bytes = p->size_bytes,
         .buffer = pool->memory + frame * pool->room_bytes,
+        .idle = idle,
     };
     reader_start(reader_of(cache, piece), &pool->reads[frame]);
 }
@@ -33,8 +32,6 @@ void expert_cache_settle(struct expert_cache *cache, size_t piece)
     struct stile_error error;
     if (part->frame == none || is_present(part) || !reader_is_done(&pool->reads[part->frame])) return;
     int failed = reader_wait(reader_of(cache, piece), &pool->reads[part->frame], &error);
-    cache->n_urgent -= part->urgent;
-    part->urgent = false;
     if (failed) {
         set_frame_free(pool, part);
         if (atomic_load(&part->needed) > 0) {
@@ -47,6 +44,21 @@ void expert_cache_settle(struct expert_cache *cache, size_t piece)
     pthread_cond_broadcast(&cache->changed);
 }
 
+void expert_cache_await(struct expert_cache *cache, size_t piece)
+{
+    struct part *part = &cache->parts[piece];
+    atomic_fetch_add(&part->holders, 1);
+    while (part->frame != none && !is_present(part)) {
+        struct reader_read *read = &cache->pools[part->pool].reads[part->frame];
+        pthread_mutex_unlock(&cache->lock);
+        reader_wait(reader_of(cache, piece), read, NULL);
+        pthread_mutex_lock(&cache->lock);
+        expert_cache_settle(cache, piece);
+    }
+    atomic_fetch_sub(&part->holders, 1);
+    pthread_cond_broadcast(&cache->changed); /* only now its frame can be taken */
+}
+
 bool expert_cache_evict(struct expert_cache *cache, size_t piece)
 {
     struct part *part = &cache->parts[piece];
@@ -56,18 +68,25 @@ bool expert_cache_evict(struct expert_cache *cache, size_t piece)
     return true;
 }
 
-/* The frames that are free, or whose pieces are not needed and worth least. */
+/* Does the layer at hand use it, or, as long as there is room for both, the next one? */
+static bool is_in_use(const struct expert_cache *cache, uint32_t piece)
+{
+    const struct part *part = &cache->parts[piece];
+    return atomic_load(&part->needed) > 0 || (part->expected && !atomic_load(&cache->starved));
+}
+
+/* The frames that are free, or whose pieces are not in use and worth least. */
 static void choose_victims(struct expert_cache *cache, struct pool *pool)
 {
     float worths[VICTIMS];
     uint32_t n = 0;
     for (uint32_t f = 0; f < pool->n_begun; f++) {
         uint32_t piece = pool->pieces[f];
-        float worth = piece == none ? -1 : expert_use_worth(cache->use, expert_of(cache, piece));
+        float worth = piece == none ? -1 : worth_of(cache, piece);
         if (n == VICTIMS && worth >= worths[0]) continue;
         if (piece != none) {
             expert_cache_settle(cache, piece);
-            if (!is_present(&cache->parts[piece]) || atomic_load(&cache->parts[piece].needed) > 0) continue;
+            if (!is_present(&cache->parts[piece]) || is_in_use(cache, piece)) continue;
         }
         uint32_t at = 0; /* the first gives way when there is no room */
         if (n < VICTIMS)
@@ -87,19 +106,25 @@ static uint32_t take_victim(struct expert_cache *cache, struct pool *pool)
     while (pool->n_victims > 0) {
         uint32_t frame = pool->victims[--pool->n_victims], piece = pool->pieces[frame];
         if (piece == none) return frame;
-        if (atomic_load(&cache->parts[piece].needed) <= 0 && expert_cache_evict(cache, piece)) return frame;
+        if (!is_in_use(cache, piece) && expert_cache_evict(cache, piece)) return frame;
     }
     return none;
 }
 
-/* A frame for wanted[i]: an empty one, that of a piece that is not needed, or of one that is needed last. */
-static uint32_t take_frame(struct expert_cache *cache, struct pool *pool, size_t i)
+/* An empty frame, or that of a piece that is not in use. */
+static uint32_t take_unused_frame(struct expert_cache *cache, struct pool *pool)
 {
     if (pool->n_begun < pool->n_frames) return pool->n_begun++;
     uint32_t frame = take_victim(cache, pool);
     if (frame != none) return frame;
     choose_victims(cache, pool);
-    frame = take_victim(cache, pool);
+    return take_victim(cache, pool);
+}
+
+/* A frame for wanted[i]: one that is not in use, or that of a piece that is needed last. */
+static uint32_t take_frame(struct expert_cache *cache, struct pool *pool, size_t i)
+{
+    uint32_t frame = take_unused_frame(cache, pool);
     if (frame != none) return frame;
     for (size_t last = cache->n_wanted - 1; last > i; last--) {
         struct part *part = &cache->parts[cache->wanted[last]];
@@ -126,11 +151,74 @@ static void start_reads(struct expert_cache *cache)
             frame = take_frame(cache, pool, cache->n_started);
             if (frame == none) break;
         }
-        expert_cache_start_read(cache, piece, frame, true);
+        expert_cache_start_read(cache, piece, frame, false);
         started = true;
     }
     if (cache->n_started == cache->n_wanted) atomic_store(&cache->starved, false);
     if (started) pthread_cond_broadcast(&cache->changed);
+}
+
+/* ---- guesses ----------------------------------------------------------------------------------- */
+
+/* What was expected is wanted now, or it was wrong. */
+static void forget_expected(struct expert_cache *cache)
+{
+    for (size_t i = 0; i < cache->n_expected; i++) {
+        uint32_t piece = cache->expected[i];
+        struct part *part = &cache->parts[piece];
+        struct pool *pool = &cache->pools[part->pool];
+        bool wanted = atomic_load(&part->needed) > 0;
+        if (part->guessed && wanted) cache->right_bytes += cache->placement->pieces[piece].size_bytes;
+        if (part->guessed && !wanted && part->frame != none && !is_present(part) && atomic_load(&part->holders) == 0 &&
+            reader_drop(reader_of(cache, piece), &pool->reads[part->frame])) {
+            cache->guessed_bytes -= cache->placement->pieces[piece].size_bytes;
+            set_frame_free(pool, part);
+        }
+        part->expected = part->guessed = false;
+        pool->n_guessed = 0;
+    }
+    cache->n_expected = 0;
+}
+
+/* Begins to read an expected piece, if it is not there and there is room: most of it is for what is certain. */
+static void guess(struct expert_cache *cache, uint32_t piece)
+{
+    struct part *part = &cache->parts[piece];
+    struct pool *pool = &cache->pools[part->pool];
+    if (part->frame != none || pool->n_guessed >= pool->n_frames / 4) return;
+    uint32_t frame = take_unused_frame(cache, pool);
+    if (frame == none) return;
+    part->guessed = true;
+    pool->n_guessed++;
+    cache->guessed_bytes += cache->placement->pieces[piece].size_bytes;
+    expert_cache_start_read(cache, piece, frame, true);
+}
+
+/* The pieces of an expert, in the order of the program. */
+static void expect_expert(struct expert_cache *cache, int32_t layer, uint32_t expert)
+{
+    const struct placement *placement = cache->placement;
+    for (size_t op = cache->layers[layer].begin; op < cache->layers[layer].end; op++) {
+        if (cache->program->ops[op].kind != OP_EXPERTS) continue;
+        size_t n = placement_expert_pieces(placement, cache->program, op), first = placement->first[op] + expert * n;
+        for (size_t i = first; i < first + n; i++) {
+            if (placement->pieces[i].tier != TIER_CACHED || cache->parts[i].expected) continue;
+            expert_cache_settle(cache, i);
+            cache->parts[i].expected = true;
+            cache->expected[cache->n_expected++] = (uint32_t)i;
+        }
+    }
+}
+
+void expert_cache_expect(struct expert_cache *cache, int32_t layer, const uint32_t *experts, size_t n)
+{
+    pthread_mutex_lock(&cache->lock);
+    forget_expected(cache);
+    for (size_t i = 0; i < n; i++)
+        expect_expert(cache, layer, experts[i]);
+    for (size_t i = 0; i < cache->n_expected && !atomic_load(&cache->starved); i++)
+        guess(cache, cache->expected[i]);
+    pthread_mutex_unlock(&cache->lock);
 }
 
 /* ---- passes ------------------------------------------------------------------------------------ */
@@ -145,9 +233,8 @@ void expert_cache_begin(struct expert_cache *cache)
             reader_wait(reader_of(cache, cache->wanted[i]), &cache->pools[part->pool].reads[part->frame], NULL);
             expert_cache_settle(cache, cache->wanted[i]);
         }
-        cache->n_urgent -= part->urgent;
-        part->urgent = false;
     }
+    forget_expected(cache);
     cache->n_wanted = cache->n_started = 0;
     atomic_store(&cache->starved, false);
     cache->broken = 0;
@@ -155,24 +242,39 @@ void expert_cache_begin(struct expert_cache *cache)
     pthread_mutex_unlock(&cache->lock);
 }
 
-/* The pieces of an operation that its experts need. */
-static void want_pieces(struct expert_cache *cache, size_t i_op, const uint32_t *begins)
+/* Appends the operation's pieces that its experts need; returns how many. */
+static size_t find_pieces(const struct expert_cache *cache, size_t i_op, const uint32_t *begins, uint32_t *pieces)
 {
     const struct placement *placement = cache->placement;
-    const struct op *op = &cache->program->ops[i_op];
-    struct expert_layer_use *layer = &cache->use->layers[op->layer];
-    size_t n = placement_expert_pieces(placement, cache->program, i_op);
+    size_t n_each = placement_expert_pieces(placement, cache->program, i_op), n = 0;
     for (size_t i = placement->first[i_op]; i < placement->first[i_op + 1]; i++) {
-        size_t e = (i - placement->first[i_op]) / n;
-        if (begins[e + 1] == begins[e] || placement->pieces[i].tier != TIER_CACHED) continue;
-        struct part *part = &cache->parts[i];
-        expert_cache_settle(cache, i);
-        layer->wanted_bytes += placement->pieces[i].size_bytes;
-        if (is_present(part)) layer->hit_bytes += placement->pieces[i].size_bytes;
-        /* who came before this has released it already */
-        atomic_fetch_add(&part->needed, cache->n_threads);
-        cache->wanted[cache->n_wanted++] = (uint32_t)i;
+        size_t e = (i - placement->first[i_op]) / n_each;
+        if (begins[e + 1] > begins[e] && placement->pieces[i].tier == TIER_CACHED) pieces[n++] = (uint32_t)i;
     }
+    return n;
+}
+
+static size_t find_layer_pieces(const struct expert_cache *cache, int32_t layer, const uint32_t *begins,
+                                uint32_t *pieces)
+{
+    size_t n = 0;
+    for (size_t i = cache->layers[layer].begin; i < cache->layers[layer].end; i++)
+        if (cache->program->ops[i].kind == OP_EXPERTS) n += find_pieces(cache, i, begins, pieces + n);
+    return n;
+}
+
+/* A piece of the layer at hand. */
+static void want_piece(struct expert_cache *cache, uint32_t piece, struct expert_layer_use *layer)
+{
+    struct part *part = &cache->parts[piece];
+    uint64_t size_bytes = cache->placement->pieces[piece].size_bytes;
+    expert_cache_settle(cache, piece);
+    layer->wanted_bytes += size_bytes;
+    if (is_present(part) && !part->guessed) layer->hit_bytes += size_bytes;
+    /* who came before this has released it already */
+    atomic_fetch_add(&part->needed, cache->n_threads);
+    if (part->frame != none && !is_present(part))
+        reader_hurry(reader_of(cache, piece), &cache->pools[part->pool].reads[part->frame]);
 }
 
 void expert_cache_want(struct expert_cache *cache, int32_t layer, const uint32_t *begins)
@@ -181,9 +283,11 @@ void expert_cache_want(struct expert_cache *cache, int32_t layer, const uint32_t
     expert_use_add(cache->use, (uint32_t)layer, begins);
     for (size_t i = 0; i < cache->n_pools; i++)
         cache->pools[i].n_victims = 0;
-    cache->n_wanted = cache->n_started = 0;
-    for (size_t i = cache->layers[layer].begin; i < cache->layers[layer].end; i++)
-        if (cache->program->ops[i].kind == OP_EXPERTS) want_pieces(cache, i, begins);
+    cache->n_started = 0;
+    cache->n_wanted = find_layer_pieces(cache, layer, begins, cache->wanted);
+    for (size_t i = 0; i < cache->n_wanted; i++)
+        want_piece(cache, cache->wanted[i], &cache->use->layers[layer]);
+    forget_expected(cache);
     start_reads(cache);
     pthread_mutex_unlock(&cache->lock);
 }
@@ -195,22 +299,34 @@ static const void *rows_of(const struct expert_cache *cache, size_t piece)
     return reader_data(&cache->pools[part->pool].reads[part->frame]);
 }
 
+/* Until a frame of the pool may have become free. */
+static void wait_for_frame(struct expert_cache *cache, const struct pool *pool)
+{
+    for (uint32_t f = 0; f < pool->n_begun; f++) {
+        uint32_t piece = pool->pieces[f];
+        if (piece == none || is_present(&cache->parts[piece]) || atomic_load(&cache->parts[piece].needed) > 0) continue;
+        expert_cache_await(cache, piece); /* nobody else waits for what was guessed wrong */
+        return;
+    }
+    pthread_cond_wait(&cache->changed, &cache->lock);
+}
+
 /* This thread holds the piece already, so that nobody takes its frame. */
 static bool wait_for(struct expert_cache *cache, size_t piece)
 {
     struct part *part = &cache->parts[piece];
     pthread_mutex_lock(&cache->lock);
     while (!is_present(part) && !cache->broken) {
-        if (part->frame == none) { /* not wanted yet, or without a frame: a read that has ended may have left one */
-            if (atomic_load(&cache->starved)) start_reads(cache);
-            if (part->frame == none) pthread_cond_wait(&cache->changed, &cache->lock);
+        if (part->frame != none) {
+            expert_cache_await(cache, piece);
             continue;
         }
-        struct reader_read *read = &cache->pools[part->pool].reads[part->frame];
-        pthread_mutex_unlock(&cache->lock);
-        reader_wait(reader_of(cache, piece), read, NULL);
-        pthread_mutex_lock(&cache->lock);
-        expert_cache_settle(cache, piece);
+        if (atomic_load(&cache->starved)) start_reads(cache);
+        if (part->frame != none) continue;
+        if (atomic_load(&cache->starved))
+            wait_for_frame(cache, &cache->pools[part->pool]);
+        else
+            pthread_cond_wait(&cache->changed, &cache->lock); /* it is not wanted yet */
     }
     bool there = is_present(part);
     pthread_mutex_unlock(&cache->lock);

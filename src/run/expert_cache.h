@@ -6,6 +6,10 @@
  * reads. Where a batch needs more than there are frames, it goes in portions: pieces take each other's places, in the
  * order in which they are needed.
  *
+ * While a layer is computed, the disk would have nothing to do once that layer's experts have come. So what the next one
+ * will probably want (expert_cache_expect) is read then: behind all that is certain, a little at a time, and what has not
+ * begun when the choices are known is dropped.
+ *
  * A read that fails breaks the pass: whoever waits gets NULL, until the next expert_cache_begin.
  */
 #ifndef STILE_RUN_EXPERT_CACHE_H
@@ -40,14 +44,16 @@ void expert_cache_begin(struct expert_cache *cache);
 const void *expert_cache_acquire(struct expert_cache *cache, size_t piece, bool wait);
 void expert_cache_release(struct expert_cache *cache, size_t piece);
 void expert_cache_want(struct expert_cache *cache, int32_t layer, const uint32_t *begins);
+void expert_cache_expect(struct expert_cache *cache, int32_t layer, const uint32_t *experts, size_t n);
 /* The pass has failed elsewhere: nobody waits any more. */
 void expert_cache_break(struct expert_cache *cache, const struct stile_error *error);
 /* Why acquire returned NULL; 0 when it did not. */
 int expert_cache_failed(struct expert_cache *cache, struct stile_error *error);
 
 struct expert_cache_stats {
-    uint64_t wanted_bytes, hit_bytes; /* wanted by passes; of these, that were in memory */
-    uint64_t empty_bytes;             /* of frames that never held anything: not taken from the system yet */
+    uint64_t wanted_bytes, hit_bytes;    /* wanted by passes; of these, that were in memory before anybody guessed */
+    uint64_t guessed_bytes, right_bytes; /* whose reads were begun on a guess; of these, that were wanted then */
+    uint64_t empty_bytes;                /* of frames that never held anything: not taken from the system yet */
 };
 /* By any thread, also during a pass. */
 void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *stats);

@@ -15,30 +15,17 @@ static bool warm_piece(struct expert_cache *cache, size_t piece, bool *started)
     struct part *part = &cache->parts[piece];
     struct pool *pool = &cache->pools[part->pool];
     pthread_mutex_lock(&cache->lock);
-    while (cache->n_urgent > 0 && !cache->stop)
-        pthread_cond_wait(&cache->changed, &cache->lock);
     bool room = pool->n_begun < pool->n_frames && !cache->stop;
     *started = room && part->frame == none;
-    if (*started) expert_cache_start_read(cache, piece, pool->n_begun++, false);
+    if (*started) expert_cache_start_read(cache, piece, pool->n_begun++, true);
     pthread_mutex_unlock(&cache->lock);
     return room;
 }
 
-/* Waits until a piece's read, if it has one under way, has ended. */
 static void warm_wait(struct expert_cache *cache, size_t piece)
 {
-    struct part *part = &cache->parts[piece];
-    atomic_fetch_add(&part->holders, 1);
     pthread_mutex_lock(&cache->lock);
-    while (part->frame != none && !is_present(part)) {
-        struct reader_read *read = &cache->pools[part->pool].reads[part->frame];
-        pthread_mutex_unlock(&cache->lock);
-        reader_wait(reader_of(cache, piece), read, NULL);
-        pthread_mutex_lock(&cache->lock);
-        expert_cache_settle(cache, piece);
-    }
-    atomic_fetch_sub(&part->holders, 1);
-    pthread_cond_broadcast(&cache->changed); /* only now its frame can be taken */
+    expert_cache_await(cache, piece);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -200,7 +187,9 @@ static int fill(struct expert_cache *cache, struct stile_error *error)
         return error_memory(error, placement->n_pieces * sizeof *cache->parts, "the cache of experts");
     size_t most = find_layers(cache);
     cache->wanted = calloc(most + 1, sizeof *cache->wanted);
-    if (!cache->wanted) return error_memory(error, most * sizeof *cache->wanted, "the cache of experts");
+    cache->expected = calloc(most + 1, sizeof *cache->expected);
+    if (!cache->wanted || !cache->expected)
+        return error_memory(error, most * sizeof *cache->wanted, "the cache of experts");
     return create_pools(cache, error);
 }
 
@@ -247,6 +236,7 @@ void expert_cache_free(struct expert_cache *cache)
     free(cache->layers);
     free(cache->parts);
     free(cache->wanted);
+    free(cache->expected);
     free(cache->warm_order);
     free(cache);
 }
@@ -259,6 +249,8 @@ void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *s
         stats->wanted_bytes += cache->use->layers[i].wanted_bytes;
         stats->hit_bytes += cache->use->layers[i].hit_bytes;
     }
+    stats->guessed_bytes = cache->guessed_bytes;
+    stats->right_bytes = cache->right_bytes;
     for (size_t i = 0; i < cache->n_pools; i++)
         stats->empty_bytes += (cache->pools[i].n_frames - cache->pools[i].n_begun) * cache->pools[i].room_bytes;
     pthread_mutex_unlock(&cache->lock);
@@ -269,7 +261,7 @@ void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *s
 static float worth_of_frame(const struct expert_cache *cache, const struct pool *pool, uint32_t frame)
 {
     uint32_t piece = pool->pieces[frame];
-    return piece == none ? -1 : expert_use_worth(cache->use, expert_of(cache, piece));
+    return piece == none ? -1 : worth_of(cache, piece);
 }
 
 /* Moves what is in the pool's last frame to the place of what is worth least, and gives the frame up. */

@@ -23,7 +23,8 @@ struct part {
     atomic_int needed; /* releases to come, of the layer at hand */
     uint32_t frame;    /* in its pool; `none`: the piece is neither there nor on its way */
     uint8_t pool;
-    bool urgent; /* a pass waits for the read under way */
+    bool expected; /* of the layer to come: nobody takes its frame */
+    bool guessed;  /* its read was begun because it is expected */
 };
 
 /* Frames for pieces of one size. */
@@ -37,6 +38,7 @@ struct pool {
     struct reader_read *reads;  /* (n_frames) */
     uint32_t victims[VICTIMS];  /* frames, least worth last */
     uint32_t n_victims;
+    uint32_t n_guessed; /* frames of what is expected and was not there */
 };
 
 /* The operations of a layer. */
@@ -58,7 +60,9 @@ struct expert_cache {
     pthread_cond_t changed;
     uint32_t *wanted; /* pieces of the layer at hand, in the order of the program */
     size_t n_wanted, n_started;
-    size_t n_urgent;
+    uint32_t *expected; /* pieces of the layer to come, that one thinks it will want */
+    size_t n_expected;
+    uint64_t guessed_bytes, right_bytes;
     atomic_bool starved; /* n_started does not move for want of a frame */
     struct stile_error error;
     int broken; /* code of the error */
@@ -73,10 +77,9 @@ static inline const struct op *op_of(const struct expert_cache *cache, size_t pi
     return &cache->program->ops[cache->placement->pieces[piece].op];
 }
 
-/* As expert_use.h numbers experts. */
-static inline size_t expert_of(const struct expert_cache *cache, size_t piece)
+static inline float worth_of(const struct expert_cache *cache, size_t piece)
 {
-    return (size_t)op_of(cache, piece)->layer * cache->use->n_experts + cache->placement->pieces[piece].expert;
+    return expert_use_worth(cache->use, (uint32_t)op_of(cache, piece)->layer, cache->placement->pieces[piece].expert);
 }
 
 static inline bool is_present(const struct part *part)
@@ -90,9 +93,11 @@ static inline struct reader *reader_of(const struct expert_cache *cache, size_t 
 }
 
 /* Under the lock: */
-void expert_cache_start_read(struct expert_cache *cache, size_t piece, uint32_t frame, bool urgent);
+void expert_cache_start_read(struct expert_cache *cache, size_t piece, uint32_t frame, bool idle);
 /* Takes note of what a read that has ended brought. */
 void expert_cache_settle(struct expert_cache *cache, size_t piece);
+/* Waits until a piece's read, if it has one under way, has ended; gives up the lock meanwhile. */
+void expert_cache_await(struct expert_cache *cache, size_t piece);
 /* Gives up a piece; false: somebody holds it, or it is not there. */
 bool expert_cache_evict(struct expert_cache *cache, size_t piece);
 

@@ -3,6 +3,7 @@
 #include "model/hparams.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -18,11 +19,14 @@ int expert_use_create(struct expert_use **use, uint32_t n_layers, uint32_t n_exp
     u->total = calloc(n, sizeof *u->total);
     u->recent = calloc(n, sizeof *u->recent);
     u->latest = calloc(n, sizeof *u->latest);
+    u->counted = calloc(n_layers, sizeof *u->counted);
     u->layers = calloc(n_layers, sizeof *u->layers);
-    if (!u->total || !u->recent || !u->latest || !u->layers) {
+    if (!u->total || !u->recent || !u->latest || !u->counted || !u->layers) {
         expert_use_free(u);
         return error_memory(error, n * sizeof *u->total, "statistics of experts");
     }
+    for (uint32_t i = 0; i < n_layers; i++)
+        u->counted[i] = 1;
     *use = u;
     return 0;
 }
@@ -33,6 +37,7 @@ void expert_use_free(struct expert_use *use)
     free(use->total);
     free(use->recent);
     free(use->latest);
+    free(use->counted);
     free(use->layers);
     free(use);
 }
@@ -45,6 +50,8 @@ static void fade(struct expert_use *use, double n_tokens)
     if (use->weight < 1e12) return;
     for (size_t i = 0; i < (size_t)use->n_layers * use->n_experts; i++)
         use->recent[i] = (float)(use->recent[i] / use->weight);
+    for (size_t i = 0; i < use->n_layers; i++)
+        use->counted[i] = fmaxf((float)(use->counted[i] / use->weight), FLT_MIN);
     use->lived /= use->weight;
     use->weight = 1;
 }
@@ -60,6 +67,7 @@ void expert_use_add(struct expert_use *use, uint32_t layer, const uint32_t *begi
         fade(use, n_tokens);
     }
     use->layer = (int32_t)layer;
+    use->counted[layer] = (float)use->weight;
     use->layers[layer].n_uses += begins[use->n_experts] - begins[0];
     for (size_t e = 0; e < use->n_experts; e++) {
         uint32_t n = begins[e + 1] - begins[e];

@@ -12,6 +12,9 @@
  * (each layer for itself is worse where there is little room: 25% instead of 34% hits with room for 10%).
  *
  * What was used in the long run is kept in a file for each model, so that the next start begins with its favourites.
+ * The layers that a pass has come to already are no newer than those that it has not: each fades when it is counted. (In
+ * batches of 512 tokens what is kept would otherwise be driven out by the layers before it, and never be used again.)
+ *
  * Layers count from 0 over the whole model; those without experts stay empty. Not thread-safe.
  */
 #ifndef STILE_RUN_EXPERT_USE_H
@@ -34,6 +37,7 @@ struct expert_use {
     /* private: */
     float *recent;    /* (n_layers, n_experts) uses, each multiplied by the weight it had then */
     uint32_t *latest; /* (n_layers, n_experts) the pass that used it last */
+    float *counted;   /* (n_layers) the weight of a use when the layer was last counted */
     double weight;    /* of a use now */
     double lived;     /* what an expert would have in `recent` that all tokens used */
     uint32_t pass;
@@ -55,12 +59,13 @@ void expert_use_free(struct expert_use *use);
 void expert_use_add(struct expert_use *use, uint32_t layer, const uint32_t *begins);
 
 /* Comparable among all experts of the model at one time. */
-static inline float expert_use_worth(const struct expert_use *use, size_t i /* layer * n_experts + expert */)
+static inline float expert_use_worth(const struct expert_use *use, uint32_t layer, uint32_t expert)
 {
+    size_t i = (size_t)layer * use->n_experts + expert;
     /* a layer that this pass has not come to was used by the pass before */
     bool fresh = use->latest[i] > 0 && use->latest[i] + 1 >= use->pass;
-    float average = (float)(use->lived * use->n_used / use->n_experts);
-    return use->recent[i] + (fresh ? average : 0);
+    float average = (float)(use->lived / use->weight * use->n_used / use->n_experts);
+    return use->recent[i] / use->counted[layer] + (fresh ? average : 0);
 }
 
 /* All experts, layer * n_experts + expert: those most used in the long run first. order: (n_layers * n_experts) */

@@ -190,6 +190,8 @@ bool stile_session_tiers(const struct stile_session *session, struct stile_tiers
         .waiting_ns = stats.waiting_ns,
         .wanted_bytes = stats.experts.wanted_bytes,
         .hit_bytes = stats.experts.hit_bytes,
+        .guessed_bytes = stats.experts.guessed_bytes,
+        .right_bytes = stats.experts.right_bytes,
         .mechanism = stats.direct ? "direct" : "cached",
     };
     return true;

@@ -176,6 +176,12 @@ static void want(void *user, int32_t layer, const uint32_t *begins)
     if (t->experts) expert_cache_want(t->experts, layer, begins);
 }
 
+static void expect(void *user, int32_t layer, const uint32_t *experts, size_t n)
+{
+    struct tiers *t = user;
+    if (t->experts) expert_cache_expect(t->experts, layer, experts, n);
+}
+
 /* ---- passes ------------------------------------------------------------------------------------ */
 
 /* Nothing is held, nothing failed, the cursor is at the beginning. For the time between passes, under the lock. */
@@ -343,7 +349,7 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
     t->program = program;
     t->placement = placement;
     t->n_threads = options->n_threads;
-    t->weights = (struct cpu_weights){placement, t, acquire, release, want};
+    t->weights = (struct cpu_weights){placement, t, acquire, release, want, expect};
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->changed, NULL);
     int failed = open_files(t, &options->reader, error);

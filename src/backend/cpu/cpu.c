@@ -103,6 +103,19 @@ static void reserve_routing(struct reservation *r, const struct program *program
         routing->late = reserve(r, most_pieces(program, options->weights->placement), sizeof *routing->late);
 }
 
+static void reserve_guess(struct reservation *r, const struct hparams *h, const size_t act_bytes[ACT_COUNT],
+                          struct cpu_guess *guess)
+{
+    size_t widest_bytes = 0;
+    for (int act = 0; act < ACT_COUNT; act++)
+        if (act_bytes[act] > widest_bytes) widest_bytes = act_bytes[act];
+    guess->x = reserve(r, h->d_model, sizeof *guess->x);
+    guess->act = reserve(r, widest_bytes, 1);
+    guess->scores = reserve(r, h->n_experts, sizeof *guess->scores);
+    guess->route = reserve(r, 2 * h->n_experts_used, sizeof *guess->route);
+    guess->experts = reserve(r, CPU_GUESS_TOKENS * h->n_experts_used + h->n_experts, sizeof *guess->experts);
+}
+
 static void reserve_thread(struct reservation *r, const struct program *program, const struct cpu_options *options,
                            const size_t act_bytes[ACT_COUNT], struct cpu_thread *thread)
 {
@@ -141,6 +154,8 @@ static void reserve_all(struct reservation *r, const struct program *program, co
     size_t n_steps = lower_steps_max(program->n_ops);
     cpu->single.steps = reserve(r, n_steps, sizeof *cpu->single.steps);
     cpu->many.steps = reserve(r, n_steps, sizeof *cpu->many.steps);
+    if (options->weights && program->model->hparams.n_experts > 0)
+        reserve_guess(r, &program->model->hparams, act_bytes, &cpu->guess);
     cpu->per_thread = reserve(r, (size_t)options->n_threads, sizeof *cpu->per_thread);
     for (int i = 0; i < options->n_threads && !r->failed; i++)
         reserve_thread(r, program, options, act_bytes, cpu->per_thread ? &cpu->per_thread[i] : &(struct cpu_thread){0});

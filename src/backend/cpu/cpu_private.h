@@ -17,6 +17,17 @@ struct cpu_routing {
     uint32_t *late;   /* (pieces of an operation) that were not there at first */
 };
 
+enum { CPU_GUESS_TOKENS = 16 /* that the router is asked about, at most */ };
+
+/* What guessing the next layer's choices needs (experts_guess). */
+struct cpu_guess {
+    float *x; /* (d_model) normalised */
+    void *act;
+    float *scores;     /* (n_experts) */
+    float *route;      /* (2, n_experts_used) */
+    uint32_t *experts; /* (n_experts_used, CPU_GUESS_TOKENS): surest first; or (n_experts) */
+};
+
 /* What one thread has for itself. */
 struct cpu_thread {
     float *x, *y;          /* VALUE_X and VALUE_Y of a single token (d_model) */
@@ -46,6 +57,7 @@ struct cpu {
     float *parts; /* of one token's attention: (n_kv_heads, tiles, queries of a KV head), kernel_part_floats each */
     atomic_size_t *tiles_done; /* (n_kv_heads), 0 between operations */
     struct cpu_thread *per_thread;
+    struct cpu_guess guess; /* of thread 0 */
     struct arena arena;
     struct cpu_profile *profile;   /* (n_ops), or NULL: not profiling */
     struct cpu_op_time *times;     /* (n_threads, n_ops), of the run in progress */

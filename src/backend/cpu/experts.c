@@ -11,9 +11,7 @@ static const void *expert_weights(const struct weight *weight, size_t expert)
     return gguf_tensor_part(weight->tensor, expert).data;
 }
 
-/* The n_used largest of n scores, of equal ones those of lower number: numbers, largest first, then weights. A NaN
- * counts as the smallest, so that there are always n_used experts. */
-static void choose(const struct kernel_table *kernels, const float *scores, size_t n, size_t n_used, float *route)
+void experts_choose(const struct kernel_table *kernels, const float *scores, size_t n, size_t n_used, float *route)
 {
     float *numbers = route, *chosen = route + n_used;
     size_t n_chosen = 0;
@@ -44,8 +42,8 @@ void experts_route(const struct context *c, const struct step *step)
     size_t begin, end;
     my_tokens(c, step, &begin, &end);
     for (size_t t = begin; t < end; t++)
-        choose(c->cpu->options.kernels, value_row(c, step->op->in, false, t), h->n_experts, h->n_experts_used,
-               route_row(c, own, t));
+        experts_choose(c->cpu->options.kernels, value_row(c, step->op->in, false, t), h->n_experts, h->n_experts_used,
+                       route_row(c, own, t));
 }
 
 void experts_group(const struct context *c, const struct step *step)
@@ -71,7 +69,9 @@ void experts_group(const struct context *c, const struct step *step)
     memmove(routing->begins + 1, routing->begins, h->n_experts * sizeof *routing->begins);
     routing->begins[0] = 0;
     const struct cpu_weights *weights = c->cpu->options.weights;
-    if (weights && c->i_thread == 0 && n_tokens > 0) weights->want(weights->user, step->op->layer, routing->begins);
+    if (!weights || c->i_thread > 0 || n_tokens == 0) return;
+    weights->want(weights->user, step->op->layer, routing->begins);
+    experts_guess(c, step);
 }
 
 void experts_observe(const struct context *c, const struct step *step)

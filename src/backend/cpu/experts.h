@@ -15,6 +15,11 @@ void experts_group(const struct context *context, const struct step *step);
 void experts_observe(const struct context *context, const struct step *step);
 void experts_quantize(const struct context *context, const struct step *step);
 void experts_matmul(const struct context *context, const struct step *step);
+/* Says which experts the next layer will probably want. One thread, at ROUTE. */
+void experts_guess(const struct context *context, const struct step *step);
+/* The n_used largest of n scores, of equal ones those of lower number: numbers, largest first, then weights. A NaN
+ * counts as the smallest, so that there are always n_used experts. */
+void experts_choose(const struct kernel_table *kernels, const float *scores, size_t n, size_t n_used, float *route);
 void experts_combine(const struct context *context, const struct step *step);
 
 #endif
