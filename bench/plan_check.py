@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""How far `stile plan` is from `stile bench`: plans first, then measures, over shapes, formats, contexts and limits.
+"""How far `stile plan` is from `stile bench`: plans, then measures at once, over shapes, formats, contexts and limits.
 
-    bench/plan_check.py --models DIR --out FILE [--only 0-7] [--list]     measures, appends a line of JSON each
-    bench/plan_check.py --report FILE                                     the errors of all that was measured
+    bench/plan_check.py --models DIR [DIR...] --out FILE [--only 0-7,12] [--part 2/5] [--list]
+    bench/plan_check.py --report FILE [FILE...]           the errors of all that was measured
 
-Cases with a limit run in a control group (version 1) of their own with that much memory, so that what does not fit is
-read from the disk and not from the page cache; that takes root. A case that the folder has no model for is skipped.
+Each case appends a line of JSON, so that many can be measured in pieces; --part 2/5 takes every fifth case, from the
+second on, so that the machine's drift meets all kinds alike. Cases with a limit run in a control group (version 1) of
+their own with that much memory, or where "option" is said with --memory-limit; what does not fit is read from the disk.
+Control groups take root. A case that the folders have no model for is skipped. While others keep the processors busy
+nothing can be measured: such a case is tried three times, and then reported apart.
 """
 
 import argparse
@@ -15,41 +18,47 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import time
 
 STILE = os.environ.get("STILE", str(pathlib.Path(__file__).resolve().parent.parent / "build/stile"))
 CGROUP = pathlib.Path("/sys/fs/cgroup/memory")
 
-# model (a file of the folder, a short name, or shape:format), prompt, generated, depth, and what else
+# model (a file of the folders, a short name, or shape:format), prompt, generated, depth, and what else
 CASES = [
-    ("1b-q4_k_m.gguf", 512, 64, 0, {}),
-    ("1b-q8_0.gguf", 512, 64, 0, {}),
+    ("1b-q4_k_m.gguf", 256, 48, 0, {}),
+    ("1b-q8_0.gguf", 256, 48, 0, {}),
     ("1b-bf16.gguf", 256, 32, 0, {}),
-    ("1b-q2_k.gguf", 512, 64, 0, {}),
-    ("1b-nvfp4.gguf", 512, 64, 0, {}),
-    ("1b-iq4_nl.gguf", 512, 64, 0, {}),
-    ("1b-q6_k.gguf", 512, 64, 0, {}),
-    ("1b-q5_k_m.gguf", 512, 64, 0, {}),
-    ("smollm2", 512, 128, 0, {}),
-    ("smollm2", 512, 128, 6000, {}),
-    ("smollm2", 512, 128, 6000, {"kv": "q8_0"}),
-    ("smollm2", 512, 128, 0, {"threads": 1}),
-    ("1b-q4_k_m.gguf", 512, 64, 3500, {}),
-    ("1b-q4_k_m.gguf", 512, 32, 8000, {"kv": "q8_0"}),
-    ("1b-q8_0.gguf", 512, 64, 3500, {"kv": "f32"}),
-    ("1b-q4_k_m.gguf", 512, 64, 0, {"batch": 64}),
+    ("1b-q2_k.gguf", 256, 48, 0, {}),
+    ("1b-nvfp4.gguf", 256, 48, 0, {}),
+    ("1b-iq4_nl.gguf", 256, 48, 0, {}),
+    ("1b-q6_k.gguf", 256, 48, 0, {}),
+    ("1b-q5_k_m.gguf", 256, 48, 0, {}),
+    ("1b-q3_k_m.gguf", 256, 48, 0, {}),
+    ("1b-q4_0.gguf", 256, 48, 0, {}),
+    ("smollm2", 512, 96, 0, {}),
+    ("smollm2", 512, 96, 6000, {}),
+    ("smollm2", 512, 96, 6000, {"kv": "q8_0"}),
+    ("smollm2", 512, 96, 0, {"threads": 1}),
+    ("1b-q4_k_m.gguf", 256, 48, 2000, {}),
+    ("1b-q4_k_m.gguf", 256, 24, 3000, {"kv": "q8_0"}),
+    ("1b-q8_0.gguf", 256, 48, 2000, {"kv": "f32"}),
+    ("1b-q4_k_m.gguf", 256, 48, 0, {"batch": 64}),
+    ("1b-q8_0.gguf", 256, 32, 0, {"batch": 16}),
     ("1b-q4_k_m.gguf", 256, 32, 0, {"threads": 1}),
     ("1b-mxfp4.gguf", 64, 64, 0, {}),
-    ("1b-q8_0.gguf", 512, 16, 0, {"limit": 1_200_000_000}),
-    ("1b-q8_0.gguf", 512, 16, 0, {"limit": 800_000_000}),
-    ("1b-bf16.gguf", 512, 8, 0, {"limit": 1_500_000_000}),
-    ("1b-q4_k_m.gguf", 512, 16, 0, {"limit": 600_000_000}),
-    ("1b-q6_k.gguf", 512, 16, 2000, {"limit": 900_000_000}),
-    ("qwen3-0.6b:q8_0", 512, 64, 0, {}),
-    ("qwen3-0.6b:q4_k_m", 512, 64, 4000, {}),
-    ("gemma-3-1b:q4_k_m", 512, 64, 2000, {}),
-    ("qwen2.5-1.5b:q5_k_m", 512, 64, 1000, {}),
+    ("1b-q8_0.gguf", 256, 12, 0, {"limit": 1_200_000_000}),
+    ("1b-q8_0.gguf", 256, 12, 0, {"limit": 800_000_000}),
+    ("1b-bf16.gguf", 256, 6, 0, {"limit": 1_500_000_000}),
+    ("1b-q4_k_m.gguf", 256, 12, 0, {"limit": 600_000_000}),
+    ("1b-q6_k.gguf", 256, 12, 2000, {"limit": 900_000_000, "option": True}),
+    ("8b-q8_0.gguf", 128, 12, 0, {}),
+    ("8b-q8_0.gguf", 128, 6, 0, {"limit": 7_500_000_000}),
+    ("8b-q8_0.gguf", 256, 4, 0, {"limit": 4_300_000_000, "option": True}),
+    ("qwen3-0.6b:q8_0", 256, 48, 0, {}),
+    ("qwen3-0.6b:q4_k_m", 256, 48, 4000, {}),
+    ("gemma-3-1b:q4_k_m", 256, 48, 2000, {}),
+    ("qwen2.5-1.5b:q5_k_m", 256, 48, 1000, {}),
     ("qwen3-4b:q4_k_m", 256, 32, 0, {}),
-    ("llama-3.1-8b:q4_k_m", 256, 16, 0, {}),
     ("30b.gguf", 256, 16, 0, {"limit": 8_000_000_000}),
 ]
 
@@ -83,30 +92,44 @@ def drop(path):
     os.close(file)
 
 
-def measure(case, folder):
+def find(name, folders):
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
+
+
+def crowded(records):
+    return any("others kept" in (record.get("noise") or {}).get("summary", "") for record in records)
+
+
+def measure(case, folders):
     name, prompt, generated, depth, more = case
     shape, _, mix = name.partition(":")
-    path = folder / name
-    if not mix and name.endswith(".gguf") and not path.exists():
+    path = find(name, folders)
+    if not mix and name.endswith(".gguf") and not path:
         return None
-    limit = more.get("limit")
+    limit = None if more.get("option") else more.get("limit")
     if limit:
         drop(path)
     n_ctx = depth + max(prompt, generated) + 8  # as bench has it
     common = ["--json", "--kv", more.get("kv", "f16")]
     common += [x for key, flag in (("threads", "-t"), ("batch", "-b")) if key in more for x in (flag, more[key])]
-    plan = ["plan", shape if mix else path if path.exists() else name, *common, "--ctx", n_ctx]
+    common += ["--memory-limit", more["limit"]] if more.get("option") else []
+    plan = ["plan", shape if mix else path or name, *common, "--ctx", n_ctx]
     plan += ["-p", prompt, "-n", generated, "-d", depth] + (["--format", mix] if mix else [])
-    model = ["--shape", shape, "--format", mix] if mix else [path if path.exists() else name]
-    bench = ["bench", *model, *common, "-p", prompt, "-n", generated, "-d", depth, "-r", 3, "--time", 4]
-    predicted = run(plan, limit)
-    records = run(bench, limit)
-    measured = {("decode" if r["test"].startswith("tg") else "prefill"): r for r in records}
-    result = {"case": [name, prompt, generated, depth, more], "plan": predicted, "outcomes": []}
-    for kind, record in measured.items():
-        estimate = predicted[f"{kind}_tokens_per_s"]
-        result["outcomes"].append([kind, estimate, record["tokens_per_s"]])
-        result.setdefault("memory_bytes_per_s", []).append(record["limit_bytes_per_s"])  # at the time of measuring
+    model = ["--shape", shape, "--format", mix] if mix else [path or name]
+    bench = ["bench", *model, *common, "-p", prompt, "-n", generated, "-d", depth, "-r", 3]
+    for _ in range(3):
+        began = time.time()
+        predicted = run(plan, limit)
+        records = run(bench, limit)
+        if not crowded(records):
+            break
+    result = {"case": list(case), "time": began, "seconds": time.time() - began, "crowded": crowded(records)}
+    result.update(plan=predicted, outcomes=[], memory_bytes_per_s=[record["limit_bytes_per_s"] for record in records])
+    for record in records:
+        kind = "decode" if record["test"].startswith("tg") else "prefill"
+        result["outcomes"].append([kind, predicted[f"{kind}_tokens_per_s"], record["tokens_per_s"]])
+        if "predicted" in record:  # the same, planned by bench just before
+            result["outcomes"].append([f"{kind}, bench", record["predicted"], record["tokens_per_s"]])
     if not mix:  # a model made in memory needs more while it is made
         # where weights are streamed, pages of the file (rows of the embedding) come and go
         used = "peak_memory_bytes" if predicted["fits"] else "own_memory_bytes"
@@ -116,44 +139,62 @@ def measure(case, folder):
     return result
 
 
-def report(path):
+def report(paths):
     last = {}
-    for line in open(path):
-        result = json.loads(line)
-        last[json.dumps(result["case"])] = result
+    for path in paths:
+        for line in open(path):
+            result = json.loads(line)
+            last[json.dumps(result["case"])] = result
     errors = {}
-    print(f"{'case':58} {'':8} {'predicted':>10} {'measured':>10} {'error':>7}  limited by")
+    print(f"{'case':48} {'GB/s':>5} {'':15} {'predicted':>9} {'measured':>9} {'error':>7}  limited by")
     for result in last.values():
         name, prompt, generated, depth, more = result["case"]
-        settings = "".join(f" {key} {value}" for key, value in more.items())
-        label = f"{name} pp{prompt} tg{generated} d{depth}{settings}"
+        settings = "".join(f" {key} {value / 1e9:g}G" if key == "limit" else f" {key} {value}" for key, value in more.items())
+        label = f"{name} {prompt}+{generated}@{depth}{settings}"[:48]
         for kind, estimate, measured in result["outcomes"]:
             error = estimate["value"] / measured - 1
             inside = estimate["low"] <= measured <= estimate["high"]
-            errors.setdefault(kind, []).append((error, inside))
+            if not result["crowded"]:
+                errors.setdefault(kind, []).append((error, inside))
             unit = 1e6 if kind == "memory" else 1
-            print(f"{label:58} {kind:8} {estimate['value'] / unit:10.2f} {measured / unit:10.2f} {100 * error:+6.1f}%"
-                  f"  {estimate['bound_by']}{'' if inside else '  outside'}")
-    print(f"\n{'':10} {'n':>4} {'median':>8} {'worst':>8} {'bias':>8} {'within':>8}")
-    for kind, found in errors.items():
+            note = "" if inside or kind == "memory" else f"  outside {estimate['low']:.1f}-{estimate['high']:.1f}"
+            read = result["memory_bytes_per_s"][0] or 0
+            print(f"{label:48} {read / 1e9:5.1f} {kind:15} {estimate['value'] / unit:9.2f} {measured / unit:9.2f}"
+                  f" {100 * error:+6.1f}%  {estimate['bound_by']}{note}{', crowded' if result['crowded'] else ''}")
+    n_crowded = sum(result["crowded"] for result in last.values())
+    print(f"\n{len(last)} cases, {n_crowded} of them crowded and not counted")
+    print(f"{'':16} {'n':>4} {'median':>8} {'worst':>8} {'bias':>8} {'within':>8}")
+    for kind, found in sorted(errors.items()):
         sizes = [abs(error) for error, _ in found]
-        print(f"{kind:10} {len(found):4} {100 * statistics.median(sizes):7.1f}% {100 * max(sizes):7.1f}%"
-              f" {100 * statistics.median(error for error, _ in found):+7.1f}% {sum(inside for _, inside in found):5}/{len(found)}"
+        bias = statistics.median(error for error, _ in found)
+        print(f"{kind:16} {len(found):4} {100 * statistics.median(sizes):7.1f}% {100 * max(sizes):7.1f}% {100 * bias:+7.1f}%"
+              f" {sum(inside for _, inside in found):5}/{len(found)}"
               + (f"  under: {sum(error < 0 for error, _ in found)}" if kind == "memory" else ""))
+
+
+def chosen(only, part):
+    cases = range(len(CASES))
+    if only:
+        spans = [span.partition("-") for span in only.split(",")]
+        cases = [i for first, _, last in spans for i in range(int(first), int(last or first) + 1)]
+    if part:
+        k, n = map(int, part.split("/"))
+        cases = cases[k - 1::n]
+    return cases
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=pathlib.Path, default=pathlib.Path("."))
+    parser.add_argument("--models", type=pathlib.Path, nargs="+", default=[pathlib.Path(".")])
     parser.add_argument("--out", default="plan_check.jsonl")
-    parser.add_argument("--only", help="cases, such as 3 or 0-7")
+    parser.add_argument("--only", help="cases, such as 3 or 0-7,12")
+    parser.add_argument("--part", help="K/N: every N-th of these, from the K-th on")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--report")
+    parser.add_argument("--report", nargs="+")
     options = parser.parse_args()
     if options.report:
         return report(options.report)
-    first, _, last = (options.only or f"0-{len(CASES) - 1}").partition("-")
-    for i in range(int(first), int(last or first) + 1):
+    for i in chosen(options.only, options.part):
         if options.list:
             print(i, CASES[i])
             continue

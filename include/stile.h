@@ -419,6 +419,8 @@ struct stile_quality {
     const char *source; /* NULL where nothing is known */
 };
 
+struct stile_pace;
+
 /* Zero in any field means "the default". */
 struct stile_plan_options {
     struct stile_session_options session;
@@ -432,6 +434,8 @@ struct stile_plan_options {
     const char *format;            /* as if the model came in this: "q4_k_m"; default: as it is */
     double tokens_per_pass;        /* that speculation makes of a pass; default 1 */
     uint32_t n_guessed;            /* tokens it evaluates in each beside the one that is certain */
+    /* Of this machine: rates are those of the probe, as much faster or slower as it is now. NULL: as probed. */
+    const struct stile_pace *pace;
 };
 
 enum { STILE_PLAN_TIERS_MAX = 4 };
@@ -462,7 +466,9 @@ struct stile_plan {
     char machine[96];
     char assumed[64]; /* of a computer by name, what the name does not say: "+nvme4" */
     bool data_sheet;  /* the rates are those of data sheets, not measured */
-    char format[16];  /* "q4_k_m"; "" where the file does not say */
+    /* That memory is read with by options' pace, and was when it was probed; 0: not known. */
+    double pace_read_bytes_per_s, probed_read_bytes_per_s;
+    char format[16]; /* "q4_k_m"; "" where the file does not say */
     struct stile_quality quality;
     double rated_w;                      /* of a computer by name, all of it; 0: not known */
     struct stile_range power_w, token_j; /* while decoding, and of a decoded token: modelled from rated powers */
@@ -645,24 +651,27 @@ uint64_t stile_memory_free(void);
 enum stile_quantity {
     STILE_MEMORY_READ, /* bytes per second; size_bytes: the pages asked for */
     STILE_MEMORY_WRITE,
-    STILE_MEMORY_COPY,      /* each byte counts once */
-    STILE_LATENCY,          /* ns for a load that needs the one before; size_bytes: of the memory it wanders in */
-    STILE_MATMUL,           /* multiplications per second of the kernels for `format`, of many tokens */
-    STILE_MATMUL_NARROW,    /* the same with short rows */
-    STILE_MATMUL_FEW,       /* and of eight tokens */
-    STILE_MATVEC,           /* bytes of weights per second, of one token and matrices of size_bytes, from memory */
-    STILE_ATTENTION,        /* multiplications per second of many tokens; `format` is that of the KV cache */
-    STILE_ATTENTION_TOKEN,  /* of one token, the cache coming from memory */
+    STILE_MEMORY_COPY,     /* each byte counts once */
+    STILE_LATENCY,         /* ns for a load that needs the one before; size_bytes: of the memory it wanders in */
+    STILE_MATMUL,          /* multiplications per second of the kernels for `format`, of many tokens */
+    STILE_MATMUL_NARROW,   /* the same with short rows */
+    STILE_MATMUL_FEW,      /* and of eight tokens */
+    STILE_MATVEC,          /* bytes of weights per second, of one token and matrices of size_bytes, from memory; without
+                             * a format: they are only read */
+    STILE_MATVEC_CACHED,   /* and from caches */
+    STILE_ATTENTION,       /* multiplications per second of many tokens; `format` is that of the KV cache */
+    STILE_ATTENTION_TOKEN, /* of one token, the cache coming from memory */
     STILE_ATTENTION_NARROW, /* both with narrow heads */
     STILE_ATTENTION_TOKEN_NARROW,
     STILE_ELEMENTS,        /* norms, activations, sums: elements per second */
     STILE_DISK_SEQUENTIAL, /* bytes per second past the page cache, n_threads reads of size_bytes in flight */
     STILE_DISK_RANDOM,
     STILE_DISK_BUFFERED, /* through the page cache, which does not have them */
+    STILE_DISK_STREAMED, /* as weights are that do not fit into memory; `format`: "direct", or "cached" */
     STILE_N_QUANTITIES
 };
 
-enum { STILE_PROBE_SAMPLES_MAX = 16, STILE_PROBE_MAX = 192 };
+enum { STILE_PROBE_SAMPLES_MAX = 16, STILE_PROBE_MAX = 256 };
 
 struct stile_measurement {
     enum stile_quantity quantity;
@@ -715,6 +724,19 @@ int stile_meter_create(struct stile_meter **meter, uint32_t n_threads, struct st
 void stile_meter_free(struct stile_meter *meter);
 /* Bytes per second, over about time_ns. */
 double stile_meter_read(struct stile_meter *meter, uint64_t time_ns);
+
+/* How fast the machine is at the moment: shared ones differ from minute to minute. 0: not known. */
+struct stile_pace {
+    uint32_t n_threads;        /* that measured the next three, as a probe does */
+    double read_bytes_per_s;   /* STILE_MATVEC without a format */
+    double matmul_macs_per_s;  /* STILE_MATMUL of Q8_0 */
+    double matvec_bytes_per_s; /* STILE_MATVEC_CACHED of Q4_K */
+    double disk_bytes_per_s;   /* STILE_DISK_STREAMED, of the file that was asked for */
+};
+/* All but the disk, in about 0.15 s. */
+void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace);
+/* That of the disk that the file is on, by reading it for 0.2 s; 0 where that fails. */
+double stile_disk_pace(const char *path);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -204,7 +204,8 @@ static void strange_names_are_errors(void **state)
         {"m4-max-40:-1", "no m4-max-40"},
         {"m4-max-40:1e99", "no m4-max-40"},
         {"rtx5090:64", "no rtx5090 with 64 GB"},
-        {"\xff\x1b[2J", "nearest"},
+        {"\xff\x1b[2J", "is no device"},
+        {"xyz", "--all-machines lists"},
     };
     struct computer computer;
     struct stile_error error;

@@ -41,6 +41,12 @@ static double attention(double head_dim, double n_group, bool token)
     return 2 * head_dim / seconds;
 }
 
+/* Bytes per second of matrices of a size, one token: 30 GB/s, and 2 us between two. */
+static double matvec(double size_bytes)
+{
+    return size_bytes / (size_bytes / 30e9 + 2e-6);
+}
+
 static struct machine *made_up(void)
 {
     struct machine *machine = calloc(1, sizeof *machine);
@@ -53,8 +59,9 @@ static struct machine *made_up(void)
     add(probe, STILE_MATMUL, THREADS, 0, "Q8_0", products(2048, 128));
     add(probe, STILE_MATMUL_NARROW, THREADS, 0, "Q8_0", products(512, 128));
     add(probe, STILE_MATMUL_FEW, THREADS, 0, "Q8_0", products(2048, 8));
-    add(probe, STILE_MATVEC, THREADS, 4 << 20, "Q8_0", 30e9);
-    add(probe, STILE_MATVEC, THREADS, 256 << 10, "Q8_0", (256 << 10) / ((256 << 10) / 30e9 + 2e-6));
+    add(probe, STILE_MATVEC, THREADS, 4 << 20, "", read_rate);
+    add(probe, STILE_MATVEC, THREADS, 4 << 20, "Q8_0", matvec(4 << 20));
+    add(probe, STILE_MATVEC, THREADS, 256 << 10, "Q8_0", matvec(256 << 10));
     add(probe, STILE_ATTENTION, THREADS, 0, "F16", attention(128, 4, false));
     add(probe, STILE_ATTENTION_NARROW, THREADS, 0, "F16", attention(64, 3, false));
     add(probe, STILE_ATTENTION_TOKEN, THREADS, 0, "F16", attention(128, 4, true));
@@ -75,7 +82,7 @@ static void taken_apart(void **state)
     (void)state;
     struct machine *machine = made_up();
     struct plan_machine *here = malloc(sizeof *here);
-    plan_machine_here(here, machine, THREADS);
+    plan_machine_here(here, machine, THREADS, NULL);
     const struct plan_processor *p = &here->tiers[0].processor;
     assert_int_equal(here->n_tiers, 2);
     assert_true(here->tiers[0].computes && !here->tiers[1].computes);
@@ -109,19 +116,67 @@ static void fewer_threads(void **state)
     (void)state;
     struct machine *machine = made_up();
     struct plan_machine *here = malloc(sizeof *here), *all = malloc(sizeof *all);
-    plan_machine_here(all, machine, THREADS);
-    plan_machine_here(here, machine, 1);
+    plan_machine_here(all, machine, THREADS, NULL);
+    plan_machine_here(here, machine, 1, NULL);
     assert_near(here->tiers[0].read_bytes_per_s.value, 15e9);
     assert_near(here->tiers[0].processor.read_share[FORMAT_Q8_0].value, 30.0 / 40);
     assert_near(here->tiers[0].processor.macs_per_s[FORMAT_Q8_0].value,
                 all->tiers[0].processor.macs_per_s[FORMAT_Q8_0].value / THREADS);
-    plan_machine_here(here, machine, 2); /* nobody measured: twice what one reads */
+    plan_machine_here(here, machine, 2, NULL); /* nobody measured: twice what one reads */
     assert_near(here->tiers[0].read_bytes_per_s.value, 30e9);
-    plan_machine_here(here, machine, 2 * THREADS);
+    plan_machine_here(here, machine, 2 * THREADS, NULL);
     assert_near(here->tiers[0].read_bytes_per_s.value, read_rate);
     free(machine);
     free(here);
     free(all);
+}
+
+/* Weights come from memory and are multiplied at once, but for a part: what is slower counts more. */
+static void memory_and_arithmetic(void **state)
+{
+    (void)state;
+    struct machine *machine = made_up();
+    struct plan_machine *here = malloc(sizeof *here);
+    add(&machine->probe, STILE_MATVEC_CACHED, THREADS, 0, "Q8_0", 60e9);
+    plan_machine_here(here, machine, THREADS, NULL);
+    assert_near(here->tiers[0].processor.read_share[FORMAT_Q8_0].value, 30.0 / 40); /* as measured */
+    /* one thread reads at 3/8, and multiplies at 1/4: memory alone gave 1 / (1 / 30^4 - 1 / 60^4)^(1/4) */
+    plan_machine_here(here, machine, 1, NULL);
+    double memory = pow(pow(30, -4) - pow(60, -4), -0.25) * 15 / 40, both = pow(pow(memory, -4) + pow(15, -4), -0.25);
+    assert_near(here->tiers[0].processor.read_share[FORMAT_Q8_0].value, both / 15);
+    free(machine);
+    free(here);
+}
+
+/* What is measured now, against the probe: half of the way, in proportions. */
+static void the_pace(void **state)
+{
+    (void)state;
+    struct machine *machine = made_up();
+    struct plan_machine *here = malloc(sizeof *here), *then = malloc(sizeof *then);
+    struct stile_pace pace = {.n_threads = THREADS,
+                              .read_bytes_per_s = read_rate * 1.21,
+                              .matmul_macs_per_s = products(2048, 128) * 0.64,
+                              .disk_bytes_per_s = 3e9};
+    plan_machine_here(then, machine, THREADS, NULL);
+    plan_machine_here(here, machine, THREADS, &pace);
+    assert_near(here->tiers[0].read_bytes_per_s.value, read_rate * 1.1);
+    assert_near(here->probed_read_bytes_per_s, read_rate);
+    const struct plan_processor *now = &here->tiers[0].processor, *before = &then->tiers[0].processor;
+    assert_near(now->macs_per_s[FORMAT_Q8_0].value, before->macs_per_s[FORMAT_Q8_0].value * 0.8);
+    assert_near(now->weight_s[FORMAT_Q8_0], weight_s / 0.8);
+    assert_near(now->kv_bytes_per_s[FORMAT_F16].value, read_rate * 1.1);
+    assert_near(here->tiers[1].read_bytes_per_s.value, 3e9);
+    /* one thread measured its own reading */
+    pace = (struct stile_pace){.n_threads = 1, .read_bytes_per_s = 15e9 * 0.81};
+    plan_machine_here(here, machine, 1, &pace);
+    assert_near(here->tiers[0].read_bytes_per_s.value, 15e9 * 0.9);
+    pace = (struct stile_pace){.n_threads = 0}; /* nothing could be measured */
+    plan_machine_here(here, machine, THREADS, &pace);
+    assert_near(here->tiers[0].read_bytes_per_s.value, read_rate);
+    free(machine);
+    free(here);
+    free(then);
 }
 
 static void never_measured(void **state)
@@ -129,7 +184,7 @@ static void never_measured(void **state)
     (void)state;
     struct machine *machine = calloc(1, sizeof *machine);
     struct plan_machine *here = malloc(sizeof *here);
-    plan_machine_here(here, machine, 2);
+    plan_machine_here(here, machine, 2, NULL);
     assert_near(here->tiers[0].read_bytes_per_s.value, 0);
     assert_near(here->tiers[0].processor.macs_per_s[FORMAT_Q8_0].value, 0);
     assert_near(here->load_bytes_per_s.value, 0);
@@ -140,9 +195,8 @@ static void never_measured(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(taken_apart),
-        cmocka_unit_test(fewer_threads),
-        cmocka_unit_test(never_measured),
+        cmocka_unit_test(taken_apart), cmocka_unit_test(fewer_threads),  cmocka_unit_test(memory_and_arithmetic),
+        cmocka_unit_test(the_pace),    cmocka_unit_test(never_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

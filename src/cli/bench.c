@@ -1,4 +1,5 @@
 /* bench.c - `stile bench`: measures models, or compares two files of measurements. */
+#include "base/error.h"
 #include "cli/bench_models.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -9,6 +10,7 @@
 #include "lab/record.h"
 #include "lab/table.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,8 +20,9 @@ struct writer {
     const struct bench_plan *plan;
     enum table_style style;
     json_t *records;
-    uint64_t free_bytes; /* of memory, before there were models */
-    bool has_line;       /* of progress, on the terminal */
+    uint64_t free_bytes;                       /* of memory, before there were models */
+    double disk_bytes_per_s[BENCH_MODELS_MAX]; /* of files that will be read from it; 0: not known */
+    bool has_line;                             /* of progress, on the terminal */
 };
 
 static void clear_line(struct writer *writer)
@@ -63,12 +66,15 @@ static struct stile_plan_options plan_options(const struct writer *writer, const
 /* Sets what was expected beside what came of it, and keeps both. */
 static void grade(const struct writer *writer, const struct bench_result *result, json_t *record)
 {
-    const struct stile_plan_options asked = plan_options(writer, result);
+    struct stile_plan_options asked = plan_options(writer, result);
+    struct stile_pace pace = result->pace;
     const bool speed = result->metric == BENCH_TOKENS_PER_S, cold = writer->plan->cold && !result->not_cold;
     const enum plan_kind kind =
         speed ? result->decode ? PLAN_DECODE : PLAN_PREFILL : (cold ? PLAN_FIRST_COLD : PLAN_FIRST_WARM);
     struct stile_plan plan;
     struct stile_estimate predicted, memory;
+    pace.disk_bytes_per_s = writer->disk_bytes_per_s[result->i_model];
+    if (result->has_pace || pace.disk_bytes_per_s > 0) asked.pace = &pace;
     /* the engine of another instruction set was never probed; beside other work, what comes of it says little */
     if (writer->plan->isa || result->interrupted || result->noise.crowded || result->n_tokens == 0) return;
     if (stile_plan_make(&plan, result->model, &asked, NULL) != STILE_OK) return;
@@ -81,30 +87,51 @@ static void grade(const struct writer *writer, const struct bench_result *result
     json_object_set_new(record, "predicted_memory_bytes", json_real(memory.value));
 }
 
+/* What a model is expected to do in the first of the tests. */
+static int plan_first(const struct writer *writer, size_t m, struct plan_report *report, struct stile_error *error)
+{
+    const struct bench_plan *plan = writer->plan;
+    const struct bench_model *from = &plan->models[m];
+    const struct bench_result first = {
+        .batch = plan->batches.values[0], .threads = plan->threads.values[0], .depth = plan->depths.values[0]};
+    const struct stile_header_options header = {.format = from->path ? NULL : from->format};
+    struct stile_model *model;
+    *report = (struct plan_report){.model = from->path ? from->path : from->shape,
+                                   .format = from->path ? NULL : from->format,
+                                   .options = plan_options(writer, &first)};
+    report->options.n_prompt = plan->prompts.values[0];
+    report->options.n_generated = plan->generates.values[0];
+    int failed = stile_model_open_header(&model, report->model, &header, error);
+    if (failed) return failed;
+    failed = stile_plan_make(&report->plan, model, &report->options, error);
+    stile_model_close(model);
+    return failed;
+}
+
+/* Predictions of what is read from the disk hang on how fast that is just now. */
+static void look_at_disks(struct writer *writer)
+{
+    struct plan_report *report = malloc(sizeof *report);
+    for (size_t m = 0; report && m < writer->plan->n_models; m++) {
+        const char *path = writer->plan->models[m].path;
+        if (!path || plan_first(writer, m, report, NULL) != STILE_OK) continue;
+        if (!report->plan.fits || writer->plan->cold) writer->disk_bytes_per_s[m] = stile_disk_pace(path);
+    }
+    free(report);
+}
+
 /* Before anything is measured, on stderr. */
 static int show_plans(const struct writer *writer, struct stile_error *error)
 {
-    const struct bench_plan *plan = writer->plan;
-    const struct bench_result first = {
-        .batch = plan->batches.values[0], .threads = plan->threads.values[0], .depth = plan->depths.values[0]};
-    for (size_t m = 0; m < plan->n_models; m++) {
-        const struct bench_model *from = &plan->models[m];
-        const struct stile_header_options header = {.format = from->path ? NULL : from->format};
-        struct plan_report report = {.model = from->path ? from->path : from->shape,
-                                     .format = from->path ? NULL : from->format,
-                                     .options = plan_options(writer, &first)};
-        struct stile_model *model;
-        report.options.n_prompt = plan->prompts.values[0];
-        report.options.n_generated = plan->generates.values[0];
-        int failed = stile_model_open_header(&model, report.model, &header, error);
-        if (failed) return failed;
-        failed = stile_plan_make(&report.plan, model, &report.options, error);
-        if (!failed) plan_show(stderr, &report);
+    struct plan_report *report = malloc(sizeof *report);
+    int failed = report ? 0 : error_memory(error, sizeof *report, "a plan");
+    for (size_t m = 0; m < writer->plan->n_models && !failed; m++) {
+        failed = plan_first(writer, m, report, error);
+        if (!failed) plan_show(stderr, report);
         fputc('\n', stderr);
-        stile_model_close(model);
-        if (failed) return failed;
     }
-    return 0;
+    free(report);
+    return failed;
 }
 
 static void on_result(void *user, const struct bench_result *result)
@@ -178,6 +205,7 @@ static int measure(const struct options *options, const struct bench_models *mod
     writer.plan = &plan;
     writer.style = options->csv ? TABLE_CSV : options->markdown ? TABLE_MARKDOWN : TABLE_PLAIN;
     int failed = options->show_plan ? show_plans(&writer, &error) : 0;
+    if (!failed) look_at_disks(&writer);
     if (!failed) failed = bench_run(&plan, on_result, &error);
     clear_line(&writer);
     if (json_array_size(writer.records) > 0) finish(&writer);

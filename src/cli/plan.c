@@ -38,7 +38,7 @@ static int know_machine(struct stile_error *error)
     if (!probe) return STILE_ERROR_MEMORY;
     int failed = stile_machine_known(&machine, error);
     stile_probe_known(probe);
-    if (!failed && !stile_probe_find(probe, STILE_ELEMENTS, machine.n_threads, 0, NULL)) {
+    if (!failed && !stile_probe_find(probe, STILE_MATVEC_CACHED, machine.n_threads, 0, "Q8_0")) {
         const struct stile_probe_options options = {
             .time_s = probe_s, .cancel = interrupt_flag(), .on_progress = tty ? on_progress : NULL};
         if (!tty) fputs("measuring this machine, once\n", stderr);
@@ -47,6 +47,17 @@ static int know_machine(struct stile_error *error)
     }
     free(probe);
     return failed;
+}
+
+/* How fast it is now. What cannot be had stays 0. */
+static void look_at_machine(struct stile_pace *pace)
+{
+    struct stile_machine machine;
+    struct stile_meter *meter;
+    if (stile_machine_known(&machine, NULL) != STILE_OK) return;
+    if (stile_meter_create(&meter, machine.n_threads, NULL) != STILE_OK) return;
+    stile_meter_pace(meter, pace);
+    stile_meter_free(meter);
 }
 
 /* ---- what would help ------------------------------------------------------------------------ */
@@ -143,8 +154,8 @@ static int check_context(const struct options *options, const struct stile_plan 
                      (long long)n);
 }
 
-/* One model in one format; NULL: as it is. */
-static int plan_one(const struct options *options, const char *format, json_t *array)
+/* One model in one format; NULL: as it is. pace: of this machine; NULL for others. */
+static int plan_one(const struct options *options, const char *format, struct stile_pace *pace, json_t *array)
 {
     struct stile_error error;
     struct stile_model *model;
@@ -157,7 +168,12 @@ static int plan_one(const struct options *options, const char *format, json_t *a
     }
     *report = (struct plan_report){.model = options->arguments[0], .format = format, .options = plan_options(options)};
     report->options.format = format;
+    report->options.pace = pace;
     int failed = stile_plan_make(&report->plan, model, &report->options, &error);
+    if (!failed && pace && !report->plan.fits && !(pace->disk_bytes_per_s > 0)) {
+        pace->disk_bytes_per_s = stile_disk_pace(stile_model_info(model)->path);
+        failed = stile_plan_make(&report->plan, model, &report->options, &error);
+    }
     status = failed ? cli_error(&error) : EXIT_OK;
     if (!failed) failed = status = check_context(options, &report->plan);
     if (!failed && (options->all_machines || options->all_formats)) {
@@ -211,10 +227,12 @@ int command_plan(const struct options *options)
     interrupt_install();
     bool here = !options->all_machines && (!options->machine || strcmp(options->machine, "this") == 0);
     if (here && know_machine(&error) != STILE_OK) return cli_error(&error);
+    struct stile_pace pace = {.n_threads = 0};
+    if (here) look_at_machine(&pace);
     json_t *array = options->json ? json_array() : NULL;
     for (int i = 0; status == EXIT_OK && i < (n > 0 ? n : 1); i++) {
         if (i > 0 && !array) putchar('\n');
-        status = plan_one(options, n > 0 ? formats[i] : NULL, array);
+        status = plan_one(options, n > 0 ? formats[i] : NULL, here ? &pace : NULL, array);
     }
     if (array && status == EXIT_OK) json_show(n > 1 ? json_incref(array) : json_incref(json_array_get(array, 0)));
     json_decref(array);

@@ -134,6 +134,16 @@ static void show_changes(FILE *stream, const struct plan_report *report)
     fputs("quality: perplexity against full precision, as published\n", stream);
 }
 
+/* Threads, and how the machine is just now. */
+static void show_here(FILE *stream, const struct stile_plan *plan)
+{
+    fprintf(stream, ", %u thread%s\n", plan->n_threads, plan->n_threads > 1 ? "s" : "");
+    if (plan->pace_read_bytes_per_s > 0 && plan->probed_read_bytes_per_s > 0)
+        fprintf(stream, "memory reads at %.0f GB/s now, %.0f when it was probed\n", plan->pace_read_bytes_per_s / 1e9,
+                plan->probed_read_bytes_per_s / 1e9);
+    fputc('\n', stream);
+}
+
 void plan_show(FILE *stream, const struct plan_report *report)
 {
     const struct stile_plan *plan = &report->plan;
@@ -146,7 +156,7 @@ void plan_show(FILE *stream, const struct plan_report *report)
         fprintf(stream, ", by data sheets and what published engines make of them%s%s%s\n\n",
                 *plan->assumed ? " (assumed: " : "", plan->assumed, *plan->assumed ? ")" : "");
     else
-        fprintf(stream, ", %u thread%s\n\n", plan->n_threads, plan->n_threads > 1 ? "s" : "");
+        show_here(stream, plan);
     if (!plan->possible)
         fprintf(stream, "Does not fit: %s are needed for the context and what goes with it, of %s.\n",
                 size_text(size, plan->memory.kv_bytes + plan->memory.activations_bytes + plan->memory.other_bytes),
@@ -252,6 +262,10 @@ json_t *plan_prediction_json(const struct stile_plan *plan)
                         json_pack("{s:o, s:o}", "cold", plan_estimate_json(&plan->first_token_cold_s, 1e3), "warm",
                                   plan_estimate_json(&plan->first_token_warm_s, 1e3)));
     json_object_set_new(object, "expert_hit_share", json_real(plan->expert_hit_share));
+    json_object_set_new(object, "read_bytes_per_s",
+                        json_pack("{s:o, s:o}", "now",
+                                  number_json(plan->pace_read_bytes_per_s, plan->pace_read_bytes_per_s > 0), "probed",
+                                  number_json(plan->probed_read_bytes_per_s, plan->probed_read_bytes_per_s > 0)));
     add_origin(object, plan);
     return object;
 }

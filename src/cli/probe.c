@@ -13,7 +13,7 @@ enum { TIME_S = 15, THOROUGH_S = 90 };
 
 /* ---- tables --------------------------------------------------------------------------------- */
 
-enum { ROWS_MAX = 32, COLUMNS_MAX = 8, CELL = 24, FIRST_WIDTH = 18, WIDTH = 13 };
+enum { ROWS_MAX = 40, COLUMNS_MAX = 8, CELL = 24, FIRST_WIDTH = 18, WIDTH = 13 };
 
 /* The first column says what the row is. */
 struct grid {
@@ -79,6 +79,7 @@ static const struct {
     [STILE_MATMUL_NARROW] = {KERNELS, 1e9, "short rows"},
     [STILE_MATMUL_FEW] = {KERNELS, 1e9, "8 tokens"},
     [STILE_MATVEC] = {WEIGHTS, 1e9, "of "},
+    [STILE_MATVEC_CACHED] = {WEIGHTS, 1e9, "from caches"},
     [STILE_ATTENTION] = {ATTENTION, 1e9, "many tokens"},
     [STILE_ATTENTION_TOKEN] = {ATTENTION, 1e9, "one token"},
     [STILE_ATTENTION_NARROW] = {ATTENTION, 1e9, "narrow heads"},
@@ -87,6 +88,7 @@ static const struct {
     [STILE_DISK_SEQUENTIAL] = {DISK, 1e6, "sequential"},
     [STILE_DISK_RANDOM] = {DISK, 1e6, "random"},
     [STILE_DISK_BUFFERED] = {DISK, 1e6, "buffered"},
+    [STILE_DISK_STREAMED] = {DISK, 1e6, "streamed"},
 };
 
 static const char *bytes_text(char out[CELL], uint64_t size_bytes)
@@ -128,13 +130,14 @@ static void add(struct grid grids[N_TABLES], const struct stile_measurement *m, 
     case ATTENTION:
         for (size_t i = 0; i == 0 || m->format[i - 1]; i++)
             row[i] = m->format[i] == 0 || (m->format[i] > ' ' && m->format[i] < 0x7f) ? m->format[i] : '?';
-        if (!*row) snprintf(row, sizeof row, "norms, sums");
+        if (!*row) snprintf(row, sizeof row, table == WEIGHTS ? "only read" : "norms, sums");
         if (*name)
-            snprintf(column, sizeof column, "%s%s", name, table == WEIGHTS ? size : "");
+            snprintf(column, sizeof column, "%s%s", name, m->quantity == STILE_MATVEC ? size : "");
         else
             snprintf(column, sizeof column, "%u thread%s", m->n_threads, plural);
         break;
     default:
+        if (m->quantity == STILE_DISK_STREAMED && strcmp(m->format, "cached") == 0) name = "by cache";
         snprintf(row, sizeof row, "%s, %s", name, size);
         snprintf(column, sizeof column, "%u at once", m->n_threads);
     }

@@ -83,6 +83,7 @@ int bench_repeat_all(struct bench *bench, struct bench_result *test, bench_repea
     size_t n = 0;
     host_look(&begin);
     double limit_cpu_begin_s = limit_cpu_s(bench->limit);
+    test->has_pace = limit_pace(bench->limit, test->threads, &test->pace);
     for (size_t m = 0; m < plan->n_models; m++) {
         bench->subjects[m].n_limit_samples = 0;
         bench->subjects[m].has_tiers = false;

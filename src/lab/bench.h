@@ -68,6 +68,8 @@ struct bench_result {
     struct stile_cost cost;      /* of the whole test; all 0 for start-up */
     const double *limit_samples; /* bytes per second that memory was read with, between the repetitions */
     size_t n_limit_samples;
+    struct stile_pace pace; /* of the machine, before the first repetition; but for the disk */
+    bool has_pace;
     double matmul_macs;    /* of cost.macs, those with weights; prefill only */
     double matmul_limit_s; /* the kernels alone need this for them; 0: not known */
     bool interrupted;      /* fewer repetitions than the plan asked for */

@@ -21,8 +21,14 @@ struct limit {
     double cpu_s;
 };
 
+struct question {
+    uint32_t n_threads;
+    bool pace; /* all of it, or only reading */
+};
+
 struct answer {
-    double rate, cpu_s;
+    struct stile_pace pace;
+    double cpu_s;
 };
 
 /* ---- the child ------------------------------------------------------------------------------ */
@@ -36,17 +42,19 @@ static double seconds(struct timeval time)
 static void serve(int socket)
 {
     struct stile_meter *meter = NULL;
-    uint32_t asked, n_threads = 0;
+    uint32_t n_threads = 0;
+    struct question asked;
     while (recv(socket, &asked, sizeof asked, MSG_WAITALL) == (ssize_t)sizeof asked) {
-        struct answer answer = {0, 0};
+        struct answer answer = {.cpu_s = 0};
         struct rusage usage;
-        if (asked != n_threads) {
+        if (asked.n_threads != n_threads) {
             stile_meter_free(meter);
             meter = NULL;
-            n_threads = asked;
+            n_threads = asked.n_threads;
             if (stile_meter_create(&meter, n_threads, NULL) == STILE_OK) stile_meter_read(meter, READ_NS);
         }
-        if (meter) answer.rate = stile_meter_read(meter, READ_NS);
+        if (meter && asked.pace) stile_meter_pace(meter, &answer.pace);
+        if (meter && !asked.pace) answer.pace.read_bytes_per_s = stile_meter_read(meter, READ_NS);
         if (getrusage(RUSAGE_SELF, &usage) == 0) answer.cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
         if (send(socket, &answer, sizeof answer, MSG_NOSIGNAL) != (ssize_t)sizeof answer) break;
     }
@@ -84,20 +92,37 @@ void limit_stop(struct limit *limit)
     free(limit);
 }
 
-double limit_read_rate(struct limit *limit, uint32_t n_threads)
+static bool ask(struct limit *limit, uint32_t n_threads, bool pace, struct stile_pace *out)
 {
     struct answer answer;
-    if (!limit || send(limit->socket, &n_threads, sizeof n_threads, MSG_NOSIGNAL) != (ssize_t)sizeof n_threads)
-        return 0;
+    struct question question;
+    memset(&question, 0, sizeof question); /* the gaps, too */
+    question.n_threads = n_threads;
+    question.pace = pace;
+    *out = (struct stile_pace){.n_threads = 0};
+    if (!limit || send(limit->socket, &question, sizeof question, MSG_NOSIGNAL) != (ssize_t)sizeof question)
+        return false;
     char *at = (char *)&answer;
     for (size_t got = 0; got < sizeof answer;) {
         ssize_t n = recv(limit->socket, at + got, sizeof answer - got, 0);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return 0;
+        if (n <= 0) return false;
         got += (size_t)n;
     }
     limit->cpu_s = answer.cpu_s;
-    return answer.rate;
+    *out = answer.pace;
+    return true;
+}
+
+double limit_read_rate(struct limit *limit, uint32_t n_threads)
+{
+    struct stile_pace pace;
+    return ask(limit, n_threads, false, &pace) ? pace.read_bytes_per_s : 0;
+}
+
+bool limit_pace(struct limit *limit, uint32_t n_threads, struct stile_pace *pace)
+{
+    return ask(limit, n_threads, true, pace) && pace->n_threads > 0;
 }
 
 double limit_cpu_s(const struct limit *limit)

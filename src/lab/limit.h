@@ -6,13 +6,15 @@
 
 #include "stile.h"
 
-/* A process that reads memory when it is asked to. In a process of its own the memory for that is not this one's. */
+/* A process that sees how fast the machine is when it is asked to. In a process of its own the memory for that is not this one's. */
 struct limit;
 /* NULL where it cannot be started. Call it while there are no other threads. */
 struct limit *limit_start(void);
 void limit_stop(struct limit *limit);
 /* Bytes per second that n_threads threads read just now; 0 where that cannot be measured. limit may be NULL. */
 double limit_read_rate(struct limit *limit, uint32_t n_threads);
+/* How fast the machine is just now with n_threads threads; false where that cannot be measured. */
+bool limit_pace(struct limit *limit, uint32_t n_threads, struct stile_pace *pace);
 /* Processor time that this took until now. */
 double limit_cpu_s(const struct limit *limit);
 

@@ -53,6 +53,28 @@ static const struct cycle_efficiency cycles[] = {
 };
 /* clang-format on */
 
+const struct unmeasured unmeasured = {
+    .pass_s = 10e-6,
+    .logit_s = 1.1e-9,
+    .open_s = 5e-3,
+    .open_token_s = 240e-9,
+    .map_byte_s = 1 / 40e9,
+    .overlap = 4,
+    .memory_share = 1.1,
+    .pace_weight = 0.5,
+    .kind_spread = 0.15,
+    .probe_spread = 0.08,
+    .pace_spread = 0.05,
+    .disk_spread = 0.1,
+    .decode_error = 0.05,
+    .prefill_error = 0.07,
+    .first_error = 0.1,
+    .source =
+        "bench --profile kinds, --start of models of 0.1 to 8 GB, Zen 5 with two cores of a shared machine, "
+        "2026-11-23: what remained after everything measured was subtracted; overlap: products of Q8_0, Q4_K, Q2_K "
+        "and BF16 from memory at 43 and 57 GB/s and from caches; spreads and errors: bench/plan_check.py",
+};
+
 enum format_class format_class_of(enum format format)
 {
     switch (format) {

@@ -37,6 +37,25 @@ struct cycle_efficiency {
     const char *source;
 };
 
+/* Of stile on a machine that was probed: what a probe does not measure. */
+struct unmeasured {
+    double pass_s;                           /* waking the threads */
+    double logit_s;                          /* hashing a logit */
+    double open_s, open_token_s, map_byte_s; /* as in struct plan_machine */
+    /* A product of one token whose weights come from memory takes (memory^n + arithmetic^n)^(1/n), of what each takes
+     * alone: they overlap, not quite. Memory, alone, gives at most memory_share of what plain reading makes of it. */
+    double overlap, memory_share;
+    double pace_weight; /* of what is measured just now, against the probe (the exponent of their quotient) */
+    /* Rates are sure to twice their spread in the probe, and to: */
+    double kind_spread;                              /* those that are not measured, where others like them are */
+    double probe_spread;                             /* all, on another day; or ... */
+    double pace_spread;                              /* ... where the pace is known, in the minute that follows */
+    double disk_spread;                              /* the same of disks */
+    double decode_error, prefill_error, first_error; /* as in struct plan_machine */
+    const char *source;
+};
+extern const struct unmeasured unmeasured;
+
 /* kind and vendor as in struct hardware; never NULL. */
 const struct efficiency *efficiency_of(const char *kind, const char *vendor);
 /* NULL when nobody measured it. */

@@ -1,6 +1,7 @@
 /* machine_disk.c - how fast files are read, by reading one. */
 #include "base/clock.h"
 #include "base/threads.h"
+#include "file/reader.h"
 #include "plan/machine_measure.h"
 
 #include <errno.h>
@@ -255,4 +256,88 @@ double machine_disk_pass(const struct machine_disk *disk, struct threads *thread
     uint64_t spent_ns = clock_ns() - begin_ns + 1;
     if (atomic_load(&reading.failed)) return 0;
     return (double)atomic_load(&reading.n_read) * (double)block_bytes * 1e9 / (double)spent_ns;
+}
+
+/* ---- streaming ------------------------------------------------------------------------------ */
+
+enum { PIECE_BYTES = 16 << 20, N_PIECES = 4, ARRIVALS_MAX = 256 };
+
+/* Begins to read the piece that follows, into its part of the buffers. */
+static void start_piece(struct reader *reader, const struct machine_disk *disk, struct reader_read *read, int i,
+                        uint64_t *at)
+{
+    uint64_t n_pieces = disk->size_bytes / PIECE_BYTES;
+    *read = (struct reader_read){.offset = *at % n_pieces * PIECE_BYTES,
+                                 .size_bytes = PIECE_BYTES,
+                                 .buffer = (char *)disk->buffers + (size_t)i * (PIECE_BYTES + LARGE_PAGE_BYTES)};
+    ++*at;
+    reader_start(reader, read);
+}
+
+static int by_rate(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* What came by a time, since the beginning. */
+struct arrival {
+    uint64_t time_ns, n_bytes;
+};
+
+/* The upper quartile of the rates of short stretches, overlapping: others make a disk wait now and then, for long as
+ * such a measurement goes; few as they are among the seconds of a pass, they would be all of it. */
+static double usual_rate(const struct arrival *arrivals, int n)
+{
+    enum { STRETCH = 4 };
+    double rates[ARRIVALS_MAX];
+    int n_rates = 0;
+    if (n == 0) return 0;
+    for (int i = STRETCH; i < n; i++) {
+        const struct arrival *from = &arrivals[i - STRETCH], *to = &arrivals[i];
+        rates[n_rates++] = (double)(to->n_bytes - from->n_bytes) * 1e9 / (double)(to->time_ns - from->time_ns + 1);
+    }
+    if (n_rates < STRETCH) return (double)arrivals[n - 1].n_bytes * 1e9 / (double)(arrivals[n - 1].time_ns + 1);
+    qsort(rates, (size_t)n_rates, sizeof *rates, by_rate);
+    return rates[n_rates * 3 / 4];
+}
+
+/* Keeps several pieces under way, as a pass over weights does. */
+static double stream(struct reader *reader, const struct machine_disk *disk, uint64_t at, uint64_t time_ns)
+{
+    struct reader_read reads[N_PIECES];
+    struct reader_stats stats;
+    struct arrival arrivals[ARRIVALS_MAX];
+    uint64_t begin_ns = clock_ns(), spent_ns = 0;
+    int n = 0;
+    bool ok = true;
+    for (int i = 0; i < N_PIECES; i++)
+        start_piece(reader, disk, &reads[i], i, &at);
+    for (int i = 0, n_waiting = N_PIECES; n_waiting > 0; i = (i + 1) % N_PIECES) {
+        ok = reader_wait(reader, &reads[i], NULL) == STILE_OK && ok;
+        if (n_waiting == N_PIECES) { /* the last ones have less beside them */
+            reader_stats(reader, &stats);
+            spent_ns = clock_ns() - begin_ns;
+            if (n < ARRIVALS_MAX) arrivals[n++] = (struct arrival){spent_ns, stats.read_bytes};
+        }
+        if (ok && n_waiting == N_PIECES && spent_ns < time_ns)
+            start_piece(reader, disk, &reads[i], i, &at);
+        else
+            n_waiting--;
+    }
+    return ok ? usual_rate(arrivals, n) : 0;
+}
+
+double machine_disk_stream(const struct machine_disk *disk, bool cached, uint64_t offset, uint64_t time_ns)
+{
+    char own[40];
+    struct reader *reader;
+    const struct reader_options options = {.way = cached ? READER_CACHED : READER_DIRECT};
+    if (disk->size_bytes < PIECE_BYTES || (!cached && disk->fd_direct < 0)) return 0;
+    snprintf(own, sizeof own, "/proc/self/fd/%d", disk->fd);
+    if (reader_create(&reader, &options, NULL) != STILE_OK) return 0;
+    bool open = reader_add_file(reader, own, NULL) == 0 && (cached || reader_is_direct(reader, 0));
+    double rate = open ? stream(reader, disk, offset / PIECE_BYTES, time_ns) : 0;
+    reader_free(reader);
+    return rate;
 }

@@ -6,6 +6,11 @@
 
 struct threads;
 
+/* A sample: pass's result over about time_ns with n_threads threads. Where others had a processor meanwhile it is taken
+ * again, twice at most; the largest counts. */
+double machine_sample(double (*pass)(void *subject, const struct stile_measurement *m, uint64_t time_ns), void *subject,
+                      const struct stile_measurement *m, uint64_t time_ns);
+
 /* ---- bandwidth ---- */
 
 /* Memory to go through, in pages of one kind; each thread of a pool has touched its own part first, so that it lies next
@@ -65,5 +70,8 @@ void machine_disk_close(struct machine_disk *disk);
  * thread of the pool, for about time_ns. 0 when the file cannot be read this way. */
 double machine_disk_pass(const struct machine_disk *disk, struct threads *threads, enum stile_quantity quantity,
                          size_t block_bytes, uint64_t time_ns);
+/* The same as weights are streamed (file/reader.h), past the page cache or through it, from the file's byte
+ * `offset` on and round. */
+double machine_disk_stream(const struct machine_disk *disk, bool cached, uint64_t offset, uint64_t time_ns);
 
 #endif

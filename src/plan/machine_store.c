@@ -34,6 +34,7 @@ static const struct {
     [STILE_MATMUL_NARROW] = {"matmul_narrow", "macs_per_s", "threads", NULL},
     [STILE_MATMUL_FEW] = {"matmul_few", "macs_per_s", "threads", NULL},
     [STILE_MATVEC] = {"matvec", "bytes_per_s", "threads", "matrix_bytes"},
+    [STILE_MATVEC_CACHED] = {"matvec_cached", "bytes_per_s", "threads", NULL},
     [STILE_ATTENTION] = {"attention", "macs_per_s", "threads", NULL},
     [STILE_ATTENTION_TOKEN] = {"attention_token", "macs_per_s", "threads", NULL},
     [STILE_ATTENTION_NARROW] = {"attention_narrow", "macs_per_s", "threads", NULL},
@@ -42,6 +43,7 @@ static const struct {
     [STILE_DISK_SEQUENTIAL] = {"disk_sequential", "bytes_per_s", "in_flight", "block_bytes"},
     [STILE_DISK_RANDOM] = {"disk_random", "bytes_per_s", "in_flight", "block_bytes"},
     [STILE_DISK_BUFFERED] = {"disk_buffered", "bytes_per_s", "in_flight", "block_bytes"},
+    [STILE_DISK_STREAMED] = {"disk_streamed", "bytes_per_s", "in_flight", "block_bytes"},
 };
 
 /* ---- a probe as JSON ------------------------------------------------------------------------ */
@@ -107,14 +109,21 @@ static bool get_count(const json_t *object, const char *name, uint64_t max, uint
     return true;
 }
 
+static enum stile_quantity quantity_of(const json_t *object)
+{
+    enum stile_quantity quantity = 0;
+    const char *name = json_string_value(json_object_get(object, "quantity"));
+    while (quantity < STILE_N_QUANTITIES && (!name || strcmp(names[quantity].name, name) != 0))
+        quantity++;
+    return quantity;
+}
+
 static bool read_measurement(const json_t *object, struct stile_measurement *m)
 {
     char samples_name[32];
-    const char *quantity = json_string_value(json_object_get(object, "quantity"));
     uint64_t n_threads, size_bytes;
     memset(m, 0, sizeof *m);
-    while (m->quantity < STILE_N_QUANTITIES && (!quantity || strcmp(names[m->quantity].name, quantity) != 0))
-        m->quantity++;
+    m->quantity = quantity_of(object);
     if (m->quantity == STILE_N_QUANTITIES) return false;
     if (!get_count(object, names[m->quantity].threads, THREADS_MAX, &n_threads)) return false;
     if (!get_count(object, names[m->quantity].size, UINT64_C(1) << 50, &size_bytes)) return false;
@@ -141,8 +150,13 @@ static bool read_probe(const json_t *object, struct stile_probe *probe)
     if (json_integer_value(json_object_get(object, "version")) != PROBE_VERSION) return false;
     if (!get_count(object, "unix_time_s", INT64_MAX / 2, &time) || time == 0) return false;
     if (json_array_size(measurements) > STILE_PROBE_MAX) return false;
-    for (size_t i = 0; i < json_array_size(measurements); i++)
-        if (!read_measurement(json_array_get(measurements, i), &probe->measurements[probe->n++])) return false;
+    for (size_t i = 0; i < json_array_size(measurements); i++) {
+        const json_t *measurement = json_array_get(measurements, i);
+        bool newer =
+            json_is_string(json_object_get(measurement, "quantity")) && quantity_of(measurement) == STILE_N_QUANTITIES;
+        if (newer) continue; /* than this stile: it measures more */
+        if (!read_measurement(measurement, &probe->measurements[probe->n++])) return false;
+    }
     const json_t *share = json_object_get(object, "large_pages_share");
     double duration_s = json_number_value(json_object_get(object, "duration_s"));
     probe->duration_s = duration_s > 0 && duration_s < 1e9 ? duration_s : 0;

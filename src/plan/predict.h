@@ -69,6 +69,7 @@ struct plan_machine {
     double map_byte_s;                  /* to make a byte of it usable that is in memory already */
     /* What the formula leaves out, as a share: added to either side of decode, prefill and first token. */
     double decode_error, prefill_error, first_error;
+    double probed_read_bytes_per_s; /* of memory, when it was probed; 0: it was not */
 };
 
 enum plan_bound {
@@ -131,8 +132,9 @@ struct plan {
 void plan_predict(struct plan *plan, const struct plan_request *request, const struct plan_machine *machine);
 
 /* This machine, as it was measured (machine->probe): memory that a model may have, and the disk. What the probe does not
- * know is 0. n_threads: that will work. */
-void plan_machine_here(struct plan_machine *plan_machine, const struct machine *machine, int n_threads);
+ * know is 0. n_threads: that will work. pace: of now; NULL: as it was when it was probed. */
+void plan_machine_here(struct plan_machine *plan_machine, const struct machine *machine, int n_threads,
+                       const struct stile_pace *pace);
 
 /* Of the bytes of experts that n_tokens tokens read together, the share that lies in the most popular `share` of
  * n_experts: by the popularity that synthetic models have (model/synthetic.h), a flattened Zipf law. */

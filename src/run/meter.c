@@ -1,6 +1,9 @@
-/* meter.c - memory and threads kept ready to read it. */
+/* meter.c - memory and threads kept ready to see how fast the machine is. */
+#include "base/clock.h"
 #include "base/threads.h"
 #include "plan/machine_measure.h"
+#include "run/probe_private.h"
+#include "run/products.h"
 
 #include <stdlib.h>
 
@@ -38,4 +41,62 @@ void stile_meter_free(struct stile_meter *meter)
 double stile_meter_read(struct stile_meter *meter, uint64_t time_ns)
 {
     return machine_area_pass(&meter->area, meter->threads, STILE_MEMORY_READ, time_ns);
+}
+
+/* ---- the pace ------------------------------------------------------------------------------- */
+
+static double read_pass(void *subject, const struct stile_measurement *m, uint64_t time_ns)
+{
+    (void)m;
+    return stile_meter_read(subject, time_ns);
+}
+
+static double product_pass(void *subject, const struct stile_measurement *m, uint64_t time_ns)
+{
+    (void)m;
+    return products_pass(subject, time_ns);
+}
+
+/* Takes turns with short samples, and the medians of these: what disturbs for a moment spoils some, not all. */
+void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace)
+{
+    enum { READ, ONE, MANY, N, SAMPLES = 5, SAMPLE_NS = 9 * 1000 * 1000 };
+    const uint32_t n_threads = (uint32_t)threads_count(meter->threads);
+    struct products one, many;
+    char *one_weights, *many_weights;
+    bool has_one = probe_cached_create(&one, meter->threads, FORMAT_Q4_K, &one_weights);
+    bool has_many = probe_matmul_create(&many, meter->threads, FORMAT_Q8_0, &many_weights);
+    struct stile_measurement m[N] = {{.n_threads = n_threads}, {.n_threads = n_threads}, {.n_threads = n_threads}};
+    for (int i = 0; i < SAMPLES; i++) {
+        m[READ].samples[i] = machine_sample(read_pass, meter, &m[READ], SAMPLE_NS);
+        if (has_one) m[ONE].samples[i] = machine_sample(product_pass, &one, &m[ONE], SAMPLE_NS);
+        if (has_many) m[MANY].samples[i] = machine_sample(product_pass, &many, &m[MANY], SAMPLE_NS);
+    }
+    for (int i = 0; i < N; i++) {
+        m[i].n_samples = SAMPLES;
+        machine_summarize(&m[i]);
+    }
+    *pace = (struct stile_pace){.n_threads = n_threads,
+                                .read_bytes_per_s = m[READ].median,
+                                .matvec_bytes_per_s = m[ONE].median,
+                                .matmul_macs_per_s = m[MANY].median};
+    free(one_weights);
+    free(many_weights);
+    products_free(&one);
+    products_free(&many);
+}
+
+double stile_disk_pace(const char *path)
+{
+    enum { TIME_NS = 200 * 1000 * 1000 };
+    struct machine_disk disk;
+    struct stile_probe *probe = calloc(1, sizeof *probe); /* takes the description, which nobody wants */
+    double rate = 0;
+    if (!probe) return 0;
+    if (machine_disk_open(&disk, path, 0, 0, NULL, probe)) {
+        rate = machine_disk_stream(&disk, disk.fd_direct < 0, clock_ns() % disk.size_bytes, TIME_NS);
+        machine_disk_close(&disk);
+    }
+    free(probe);
+    return rate;
 }

@@ -170,7 +170,7 @@ static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, con
         uint64_t usable_bytes = budget_usable_bytes(&ask->session, &room->machine.memory);
         if (options->assumed_memory_bytes > 0) usable_bytes = assumed(options);
         if (path) n_threads = room->machine.n_threads;
-        plan_machine_here(&room->plan_machine, &room->machine, n_threads);
+        plan_machine_here(&room->plan_machine, &room->machine, n_threads, path ? NULL : options->pace);
         room->plan_machine.tiers[0].capacity_bytes = usable_bytes;
         failed = place(&placement, &request, ask->model, options, usable_bytes, error);
     }
@@ -178,6 +178,8 @@ static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, con
         request.placement = placement;
         plan_predict(&room->plan, &request, &room->plan_machine);
         plan_publish(out, ask, &room->plan, &room->plan_machine);
+        out->probed_read_bytes_per_s = room->plan_machine.probed_read_bytes_per_s;
+        if (!path && options->pace) out->pace_read_bytes_per_s = options->pace->read_bytes_per_s;
         out->n_threads = (uint32_t)n_threads;
     }
     placement_free(placement);

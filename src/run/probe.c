@@ -37,6 +37,9 @@ static const struct {
     {STILE_DISK_BUFFERED, 1 << 20},
 };
 static const int in_flight[] = {1, 8, 32};
+/* As weights are streamed: ways of file/reader.h, as its defaults are. */
+static const char *const streams[] = {"direct", "cached"};
+enum { STREAMED_IN_FLIGHT = 16, STREAMED_BYTES = 2 << 20 };
 
 enum {
     N_MEMORY = sizeof memory_quantities / sizeof *memory_quantities,
@@ -44,11 +47,13 @@ enum {
     N_LATENCIES = sizeof latency_bytes / sizeof *latency_bytes,
     N_DISK = sizeof disk_reads / sizeof *disk_reads,
     N_IN_FLIGHT = sizeof in_flight / sizeof *in_flight,
+    N_STREAMS = sizeof streams / sizeof *streams,
     N_DISK_ALL = (N_DISK - 1) * N_IN_FLIGHT + 1,
 };
 
 /* Shares of the time; the kernels have theirs. The rest goes into getting and filling memory. */
-static const double memory_share = 0.18, latency_share = 0.07, write_share = 0.1, disk_share = 0.22;
+static const double memory_share = 0.16, latency_share = 0.06, write_share = 0.1, disk_share = 0.18,
+                    stream_share = 0.06;
 
 /* ---- sampling ------------------------------------------------------------------------------- */
 
@@ -77,7 +82,9 @@ void probe_sample(struct probe_work *work, const char *what, struct stile_measur
     if (probe_cancelled(work)) return;
     work->i++;
     say(work, what);
-    double value = pass(subject, &m, (uint64_t)(1e9 * work->time_s * share / work->n_samples));
+    uint64_t time_ns = (uint64_t)(1e9 * work->time_s * share / work->n_samples);
+    bool computes = m.quantity < STILE_DISK_SEQUENTIAL && m.quantity != STILE_LATENCY;
+    double value = computes ? machine_sample(pass, subject, &m, time_ns) : pass(subject, &m, time_ns);
     struct stile_measurement *entry = value > 0 && !probe_cancelled(work) ? entry_for(work->probe, &m) : NULL;
     if (!entry || entry->n_samples == STILE_PROBE_SAMPLES_MAX) return;
     entry->samples[entry->n_samples++] = value;
@@ -165,6 +172,12 @@ static double disk_pass(void *argument, const struct stile_measurement *m, uint6
     return machine_disk_pass(&subject->disk, subject->threads, m->quantity, (size_t)m->size_bytes, time_ns);
 }
 
+static double stream_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
+{
+    const struct disk_subject *subject = argument;
+    return machine_disk_stream(&subject->disk, strcmp(m->format, "cached") == 0, 0, time_ns);
+}
+
 /* The folder of the models, or the first above it that exists. */
 static void default_folder(char path[PATH_MAX])
 {
@@ -200,6 +213,12 @@ static int measure_disk(struct probe_work *work, struct stile_error *error)
             probe_sample(work, "disk", m, disk_share / N_DISK_ALL, disk_pass, &subject);
         }
         if (!failed) threads_free(subject.threads);
+        for (int k = 0; k < N_STREAMS && i % N_IN_FLIGHT == 0 && !failed; k++) {
+            struct stile_measurement m = {
+                .quantity = STILE_DISK_STREAMED, .n_threads = STREAMED_IN_FLIGHT, .size_bytes = STREAMED_BYTES};
+            snprintf(m.format, sizeof m.format, "%s", streams[k]);
+            probe_sample(work, "disk", m, stream_share / N_STREAMS, stream_pass, &subject);
+        }
     }
     machine_disk_close(&subject.disk);
     return failed;
@@ -233,7 +252,7 @@ int stile_probe_measure(struct stile_probe *probe, const struct stile_probe_opti
     for (int n = 1; n < n_threads; n *= 2)
         work.counts[work.n_counts++] = n;
     work.counts[work.n_counts++] = n_threads;
-    work.n = (uint32_t)(work.n_counts * N_PAGES * N_MEMORY + N_LATENCIES + N_DISK_ALL);
+    work.n = (uint32_t)(work.n_counts * N_PAGES * N_MEMORY + N_LATENCIES + N_DISK_ALL + N_STREAMS);
     work.n = (work.n + probe_kernels_count(&work)) * work.n_samples;
     uint64_t begin_ns = clock_ns();
     probe->time = (int64_t)time(NULL);

@@ -3,10 +3,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/threads.h"
-#include "format/encode.h"
-#include "kernel/kernel.h"
 #include "plan/machine_measure.h"
 #include "run/probe_private.h"
+#include "run/products.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +14,10 @@
 /* ---- what is measured ----------------------------------------------------------------------- */
 
 static const enum format formats[] = {
-    FORMAT_F32,  FORMAT_F16,    FORMAT_BF16,   FORMAT_Q8_0,  FORMAT_Q4_0,  FORMAT_Q4_1,
-    FORMAT_Q5_0, FORMAT_Q5_1,   FORMAT_Q2_K,   FORMAT_Q3_K,  FORMAT_Q4_K,  FORMAT_Q5_K,
-    FORMAT_Q6_K, FORMAT_IQ4_XS, FORMAT_IQ4_NL, FORMAT_MXFP4, FORMAT_NVFP4,
+    FORMAT_F32,    FORMAT_F16,   FORMAT_BF16,  FORMAT_Q8_0,  FORMAT_Q4_0,    FORMAT_Q4_1,    FORMAT_Q5_0,
+    FORMAT_Q5_1,   FORMAT_Q2_K,  FORMAT_Q3_K,  FORMAT_Q4_K,  FORMAT_Q5_K,    FORMAT_Q6_K,    FORMAT_IQ4_XS,
+    FORMAT_IQ4_NL, FORMAT_MXFP4, FORMAT_NVFP4, FORMAT_IQ3_S, FORMAT_IQ3_XXS, FORMAT_IQ2_XXS, FORMAT_IQ2_XS,
+    FORMAT_IQ2_S,  FORMAT_IQ1_S, FORMAT_IQ1_M, FORMAT_TQ1_0, FORMAT_TQ2_0,   FORMAT_Q1_0,    FORMAT_Q2_0,
 };
 /* One for each kind of activations: what depends on the shape of a product is measured of these. */
 static const enum format kinds[] = {FORMAT_BF16, FORMAT_Q8_0, FORMAT_Q4_K};
@@ -26,6 +26,8 @@ static const enum format caches[] = {FORMAT_F16, FORMAT_Q8_0, FORMAT_F32};
 /* ROWS x K: all rows of a thread stay in its cache while the tokens go by. */
 enum { K = 2048, K_NARROW = 512, ROWS = 128, TOKENS = 128, TOKENS_FEW = 8 };
 enum { MATRIX_BYTES = 4 << 20, MATRIX_BYTES_SMALL = 256 << 10 };
+/* Of a thread, in its cache, and how often it is gone through between two waits. */
+enum { CACHED_BYTES = 128 << 10, CACHED_ROUNDS = 16 };
 enum { HEAD_DIM = 128, N_GROUP = 4, HEAD_DIM_NARROW = 64, N_GROUP_NARROW = 3 };
 enum { N_KV_HEADS = 8, CONTEXT = 2048, ATTENTION_TOKENS = 64 };
 enum { ELEMENTS = 8192, ELEMENT_ROWS = 256 };
@@ -37,114 +39,14 @@ enum {
 };
 
 /* Shares of the time. */
-static const double matmul_share = 0.22, matvec_share = 0.09, rest_share = 0.1;
-
-static size_t align_up(size_t n)
-{
-    return (n + KERNEL_ALIGNMENT - 1) / KERNEL_ALIGNMENT * KERNEL_ALIGNMENT;
-}
-
-/* Numbers like those of a model: the time of some instructions depends on them. */
-static void fill_numbers(float *x, size_t n, uint64_t state)
-{
-    for (size_t i = 0; i < n; i++) {
-        state = state * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
-        x[i] = (float)(int32_t)(state >> 32) / 2147483648.0f;
-    }
-}
+static const double matmul_share = 0.20, matvec_share = 0.10, cached_share = 0.03, rest_share = 0.09;
 
 /* ---- products ------------------------------------------------------------------------------- */
 
-/* Some matrices, one after the other, by some tokens. */
-struct products {
-    const struct kernel_table *table;
-    struct threads *threads;
-    enum kernel_act act;
-    struct kernel_matmul job; /* of the first matrix */
-    size_t n_rows, n_matrices;
-    float x[K];
-    size_t scratch_bytes;
-    char *acts, *scratch; /* scratch_bytes for each thread; one token: and as much for its activations */
-    float *out;
-};
-
-static bool products_create(struct products *p, struct threads *threads, enum format format, size_t k, size_t n_rows,
-                            size_t n_tokens)
+static double product(void *argument, const struct stile_measurement *m, uint64_t time_ns)
 {
-    uint64_t row_bytes;
-    size_t n_threads = (size_t)threads_count(threads);
-    *p = (struct products){.table = kernel_select(NULL), .threads = threads, .n_rows = n_rows, .n_matrices = 1};
-    p->act = kernel_act_of(format);
-    size_t act_bytes = kernel_act_bytes(p->act, k);
-    p->scratch_bytes = align_up(kernel_scratch_bytes(k));
-    p->acts = aligned_alloc(KERNEL_ALIGNMENT, align_up((n_tokens > 1 ? n_tokens : n_threads) * act_bytes));
-    p->scratch = aligned_alloc(KERNEL_ALIGNMENT, n_threads * p->scratch_bytes);
-    p->out = calloc(n_tokens * n_rows, sizeof *p->out);
-    if (!format_row_bytes(format, k, &row_bytes) || !p->acts || !p->scratch || !p->out) return false;
-    for (size_t t = 0; t < n_tokens; t++) {
-        fill_numbers(p->x, k, 2 + t);
-        p->table->quantize(p->act, p->x, k, p->acts + t * act_bytes);
-    }
-    p->job = (struct kernel_matmul){.format = format,
-                                    .row_bytes = (size_t)row_bytes,
-                                    .k = k,
-                                    .scale = 1,
-                                    .acts = p->acts,
-                                    .act_stride_bytes = act_bytes,
-                                    .n_tokens = n_tokens,
-                                    .out = p->out,
-                                    .out_stride = n_rows};
-    return true;
-}
-
-static void products_free(struct products *p)
-{
-    free(p->acts);
-    free(p->scratch);
-    free(p->out);
-}
-
-/* n rows at `weights`, all alike. */
-static void fill_rows(struct products *p, char *weights, size_t n)
-{
-    fill_numbers(p->x, p->job.k, 1);
-    format_encode(p->job.format, p->x, p->job.k, NULL, weights);
-    for (size_t done = 1; done < n; done *= 2)
-        memcpy(weights + done * p->job.row_bytes, weights, (done < n - done ? done : n - done) * p->job.row_bytes);
-    p->job.weights = weights;
-}
-
-/* As the backend does it: with one token every thread quantizes its own activations, and between matrices all wait. */
-static void products_run(void *argument, int i, int n)
-{
-    struct products *p = argument;
-    struct kernel_matmul job = p->job;
-    size_t begin, end;
-    threads_split(p->n_rows, 8, i, n, &begin, &end);
-    for (size_t m = 0; m < p->n_matrices; m++) {
-        if (job.n_tokens == 1) {
-            job.acts = p->acts + (size_t)i * job.act_stride_bytes;
-            p->table->quantize(p->act, p->x, job.k, p->acts + (size_t)i * job.act_stride_bytes);
-        }
-        job.weights = (const char *)p->job.weights + m * p->n_rows * job.row_bytes;
-        if (begin < end) p->table->matmul(&job, begin, end, p->scratch + (size_t)i * p->scratch_bytes);
-        if (p->n_matrices > 1) threads_barrier(p->threads);
-    }
-}
-
-/* Multiplications per second; of one token, the bytes of its weights. */
-static double products_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
-{
-    struct products *p = argument;
-    uint64_t begin_ns = clock_ns(), spent_ns, n = 0;
     (void)m;
-    do {
-        threads_run(p->threads, products_run, p);
-        spent_ns = clock_ns() - begin_ns;
-        n++;
-    } while (spent_ns + spent_ns / n / 2 < time_ns);
-    double rows = (double)n * (double)(p->n_rows * p->n_matrices) * 1e9 / (double)(spent_ns + 1);
-    return rows * (p->job.n_tokens > 1 ? (double)(p->job.k * p->job.n_tokens) : (double)p->job.row_bytes);
+    return products_pass(argument, time_ns);
 }
 
 static struct stile_measurement measurement_of(enum stile_quantity quantity, const struct threads *threads,
@@ -156,23 +58,35 @@ static struct stile_measurement measurement_of(enum stile_quantity quantity, con
     return m;
 }
 
+/* A matrix, at *weights, that stays in the caches while the tokens go by. */
+static bool matmul_create(struct products *p, struct threads *threads, enum format format, size_t k, size_t n_tokens,
+                          char **weights)
+{
+    size_t n_rows = (size_t)threads_count(threads) * ROWS;
+    *weights = NULL;
+    if (!products_create(p, threads, format, k, n_rows, n_tokens)) return false;
+    *weights = aligned_alloc(KERNEL_ALIGNMENT, products_align(n_rows * p->job.row_bytes));
+    if (*weights) products_fill(p, *weights, n_rows);
+    return *weights;
+}
+
+bool probe_matmul_create(struct products *p, struct threads *threads, enum format format, char **weights)
+{
+    return matmul_create(p, threads, format, K, TOKENS, weights);
+}
+
 /* One sample of products of many tokens. */
 static int measure_matmul(struct probe_work *work, enum stile_quantity quantity, enum format format,
                           struct threads *threads, double share, struct stile_error *error)
 {
-    char what[64];
+    char what[64], *weights;
     struct products p;
-    size_t n_rows = (size_t)threads_count(threads) * ROWS;
-    bool ok = products_create(&p, threads, format, quantity == STILE_MATMUL_NARROW ? K_NARROW : K, n_rows,
-                              quantity == STILE_MATMUL_FEW ? TOKENS_FEW : TOKENS);
-    char *weights = ok ? aligned_alloc(KERNEL_ALIGNMENT, align_up(n_rows * p.job.row_bytes)) : NULL;
-    if (weights) {
-        fill_rows(&p, weights, n_rows);
-        probe_sample(work, what, measurement_of(quantity, threads, format, what), share, products_pass, &p);
-    }
+    bool ok = matmul_create(&p, threads, format, quantity == STILE_MATMUL_NARROW ? K_NARROW : K,
+                            quantity == STILE_MATMUL_FEW ? TOKENS_FEW : TOKENS, &weights);
+    if (ok) probe_sample(work, what, measurement_of(quantity, threads, format, what), share, product, &p);
     free(weights);
     products_free(&p);
-    return weights ? 0 : error_memory(error, n_rows * K * sizeof(float), "a probe");
+    return ok ? 0 : error_memory(error, p.n_rows * K * sizeof(float), "a probe");
 }
 
 /* One sample of products of one token, with weights that caches cannot hold. */
@@ -187,13 +101,64 @@ static int measure_matvec(struct probe_work *work, enum format format, size_t ma
     bool ok = products_create(&p, threads, format, K, n_rows, 1);
     if (ok) {
         p.n_matrices = area->size_bytes / (n_rows * p.job.row_bytes);
-        fill_rows(&p, area->data, p.n_matrices * n_rows);
+        products_fill(&p, area->data, p.n_matrices * n_rows);
         struct stile_measurement m = measurement_of(STILE_MATVEC, threads, format, what);
         m.size_bytes = matrix_bytes;
-        probe_sample(work, what, m, matvec_share / (N_FORMATS + 1), products_pass, &p);
+        probe_sample(work, what, m, matvec_share / (N_FORMATS + 2), product, &p);
     }
     products_free(&p);
     return ok ? 0 : error_memory(error, p.scratch_bytes, "a probe");
+}
+
+bool probe_cached_create(struct products *p, struct threads *threads, enum format format, char **weights)
+{
+    uint64_t row_bytes = 1;
+    format_row_bytes(format, K, &row_bytes);
+    size_t n_rows = (size_t)threads_count(threads) * (CACHED_BYTES / (size_t)row_bytes / 8 * 8);
+    *weights = NULL;
+    if (!products_create(p, threads, format, K, n_rows, 1)) return false;
+    *weights = aligned_alloc(KERNEL_ALIGNMENT, products_align(n_rows * p->job.row_bytes));
+    if (!*weights) return false;
+    products_fill(p, *weights, n_rows);
+    p->n_matrices = CACHED_ROUNDS;
+    p->one_matrix = true;
+    return true;
+}
+
+/* One sample of the same where caches hold the weights. */
+static int measure_cached(struct probe_work *work, enum format format, struct threads *threads,
+                          struct stile_error *error)
+{
+    char what[64], *weights;
+    struct products p;
+    bool ok = probe_cached_create(&p, threads, format, &weights);
+    if (ok)
+        probe_sample(work, what, measurement_of(STILE_MATVEC_CACHED, threads, format, what), cached_share / N_FORMATS,
+                     product, &p);
+    free(weights);
+    products_free(&p);
+    return ok ? 0 : error_memory(error, CACHED_BYTES, "a probe");
+}
+
+struct plain_read {
+    const struct machine_area *area;
+    struct threads *threads;
+};
+
+static double read_pass(void *argument, const struct stile_measurement *m, uint64_t time_ns)
+{
+    struct plain_read *read = argument;
+    (void)m;
+    return machine_area_pass(read->area, read->threads, STILE_MEMORY_READ, time_ns);
+}
+
+/* One sample of reading beside these, as fast as it goes and with nothing done to it: what a meter reads. */
+static void measure_read(struct probe_work *work, const struct machine_area *area, struct threads *threads)
+{
+    struct plain_read read = {area, threads};
+    const struct stile_measurement m = {
+        .quantity = STILE_MATVEC, .n_threads = (uint32_t)threads_count(threads), .size_bytes = MATRIX_BYTES};
+    probe_sample(work, "memory", m, matvec_share / (N_FORMATS + 2), read_pass, &read);
 }
 
 /* ---- attention ------------------------------------------------------------------------------ */
@@ -254,12 +219,12 @@ static int measure_attention(struct probe_work *work, enum stile_quantity quanti
     struct attention a = {.table = kernel_select(NULL), .threads = threads, .memory = area->data};
     a.side_bytes = kernel_kv_bytes(format, head_dim, CONTEXT);
     a.n_heads = single ? area->size_bytes / (2 * a.side_bytes) / n_threads * n_threads : N_KV_HEADS * n_threads;
-    a.scratch_bytes = align_up(kernel_attention_scratch_bytes(head_dim));
+    a.scratch_bytes = products_align(kernel_attention_scratch_bytes(head_dim));
     a.q = calloc(2 * n_tokens * stride, sizeof *a.q);
     a.scratch = aligned_alloc(KERNEL_ALIGNMENT, n_threads * a.scratch_bytes);
     if (a.n_heads > 0 && a.n_heads * 2 * a.side_bytes <= area->size_bytes && a.q && a.scratch) {
         a.out = a.q + n_tokens * stride;
-        fill_numbers(a.q, n_tokens * stride, 3);
+        products_numbers(a.q, n_tokens * stride, 3);
         memset(area->data, 0, a.n_heads * 2 * a.side_bytes);
         a.job = (struct kernel_attention){.kv = {.format = format, .head_dim = head_dim, .capacity = CONTEXT},
                                           .q = a.q,
@@ -322,7 +287,7 @@ static int measure_elements(struct probe_work *work, struct threads *threads, st
     size_t n = (size_t)threads_count(threads) * ELEMENTS_OF_THREAD;
     struct elements e = {kernel_select(NULL), threads, aligned_alloc(KERNEL_ALIGNMENT, n * sizeof(float))};
     if (!e.memory) return error_memory(error, n * sizeof(float), "a probe");
-    fill_numbers(e.memory, ELEMENTS, 4);
+    products_numbers(e.memory, ELEMENTS, 4);
     for (size_t done = ELEMENTS; done < n; done += ELEMENTS)
         memcpy(e.memory + done, e.memory, ELEMENTS * sizeof(float));
     const struct stile_measurement m = {.quantity = STILE_ELEMENTS, .n_threads = (uint32_t)threads_count(threads)};
@@ -336,48 +301,68 @@ static int measure_elements(struct probe_work *work, struct threads *threads, st
 uint32_t probe_kernels_count(const struct probe_work *work)
 {
     int n_pools = work->counts[work->n_counts - 1] > 1 ? 2 : 1;
-    return (uint32_t)(n_pools * N_FORMATS + 2 * N_KINDS + N_FORMATS + 1 + 4 * N_CACHES + 1);
+    return (uint32_t)(n_pools * N_FORMATS + 2 * N_KINDS + 2 * N_FORMATS + 2 + 4 * N_CACHES + 1);
 }
 
-/* One sample of each, with all threads. `area` is empty where there is too little memory. */
-static int measure_round(struct probe_work *work, const struct machine_area *area, struct threads *threads,
+/* What products are measured in, and what is only read, as a meter does; empty where there is too little memory. Both in
+ * large pages: mapped files, which the system keeps in pieces of many pages, are read as fast (small ones: 5% less). */
+struct areas {
+    struct machine_area weights, meter;
+};
+
+/* One sample of each, with all threads. What is compared later is measured in one go (plan/machine_levels.h). */
+static int measure_round(struct probe_work *work, const struct areas *areas, struct threads *threads,
                          struct stile_error *error)
 {
-    const double share = matmul_share / (3 * N_FORMATS);
+    bool has_area = areas->weights.data != NULL;
     int failed = measure_elements(work, threads, error);
-    for (int f = 0; f < N_KINDS && !failed && !probe_cancelled(work); f++) {
-        failed = measure_matmul(work, STILE_MATMUL_NARROW, kinds[f], threads, share, error);
-        if (!failed) failed = measure_matmul(work, STILE_MATMUL_FEW, kinds[f], threads, share, error);
+    for (int i = 0; i < 4 * N_CACHES && has_area && !failed && !probe_cancelled(work); i++)
+        failed = measure_attention(work, STILE_ATTENTION + (enum stile_quantity)(i % 4), caches[i / 4], &areas->weights,
+                                   threads, error);
+    for (int f = 0; f < N_FORMATS && has_area && !failed && !probe_cancelled(work); f++) {
+        failed = measure_matvec(work, formats[f], MATRIX_BYTES, &areas->weights, threads, error);
+        if (f == N_FORMATS / 2 && areas->meter.data) measure_read(work, &areas->meter, threads);
     }
-    for (int i = 0; i < 4 * N_CACHES && area->data && !failed && !probe_cancelled(work); i++)
-        failed = measure_attention(work, STILE_ATTENTION + (enum stile_quantity)(i % 4), caches[i / 4], area, threads,
-                                   error);
-    for (int f = 0; f < N_FORMATS && area->data && !failed && !probe_cancelled(work); f++)
-        failed = measure_matvec(work, formats[f], MATRIX_BYTES, area, threads, error);
-    if (!failed && area->data) failed = measure_matvec(work, FORMAT_Q8_0, MATRIX_BYTES_SMALL, area, threads, error);
+    if (!failed && has_area)
+        failed = measure_matvec(work, FORMAT_Q8_0, MATRIX_BYTES_SMALL, &areas->weights, threads, error);
+    for (int f = 0; f < N_FORMATS && !failed && !probe_cancelled(work); f++)
+        failed = measure_cached(work, formats[f], threads, error);
+    return failed;
+}
+
+static int measure_products(struct probe_work *work, struct threads *single, struct threads *all,
+                            struct stile_error *error)
+{
+    const double share = matmul_share / (3 * N_FORMATS);
+    int failed = 0;
+    for (int f = 0; f < N_FORMATS && !failed && !probe_cancelled(work); f++) {
+        if (single) failed = measure_matmul(work, STILE_MATMUL, formats[f], single, share, error);
+        if (!failed) failed = measure_matmul(work, STILE_MATMUL, formats[f], all, share, error);
+    }
+    for (int f = 0; f < N_KINDS && !failed && !probe_cancelled(work); f++) {
+        failed = measure_matmul(work, STILE_MATMUL_NARROW, kinds[f], all, share, error);
+        if (!failed) failed = measure_matmul(work, STILE_MATMUL_FEW, kinds[f], all, share, error);
+    }
     return failed;
 }
 
 int probe_kernels(struct probe_work *work, struct stile_error *error)
 {
     struct threads *single = NULL, *all = NULL;
-    struct machine_area area = {0};
+    struct areas areas = {.meter = {0}};
     int n_all = work->counts[work->n_counts - 1];
     int failed = threads_create(&all, n_all, error);
     if (!failed && n_all > 1) failed = threads_create(&single, 1, error);
-    /* weights are used where the file is mapped, in small pages; filling them with each format takes time: half of what
-     * measuring memory takes, which is twice the caches */
-    size_t size_bytes = failed ? 0 : probe_affordable(work, machine_area_bytes(work->machine, n_all) / 2);
-    if (size_bytes > 0) machine_area_create(&area, all, size_bytes, false);
-    for (uint32_t i = 0; i < work->n_samples; i++) {
-        for (int f = 0; f < N_FORMATS && !failed && !probe_cancelled(work); f++) {
-            const double share = matmul_share / (3 * N_FORMATS);
-            if (single) failed = measure_matmul(work, STILE_MATMUL, formats[f], single, share, error);
-            if (!failed) failed = measure_matmul(work, STILE_MATMUL, formats[f], all, share, error);
-        }
-        if (!failed) failed = measure_round(work, &area, all, error);
+    /* filling memory with each format takes time: half of what measuring memory takes, which is twice the caches */
+    size_t meter_bytes = failed ? 0 : probe_affordable(work, machine_area_bytes(work->machine, n_all));
+    if (meter_bytes > 0) machine_area_create(&areas.weights, all, meter_bytes / 2, true);
+    if (meter_bytes > 0) machine_area_create(&areas.meter, all, meter_bytes, true);
+    for (uint32_t i = 0; i < work->n_samples && !failed && !probe_cancelled(work); i++) {
+        failed = measure_products(work, single, all, error);
+        if (!failed) failed = measure_round(work, &areas, all, error);
     }
-    machine_area_free(&area);
+    machine_area_free(&areas.weights);
+    machine_area_free(&areas.meter);
     threads_free(single);
     threads_free(all);
     return failed;

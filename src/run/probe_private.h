@@ -2,7 +2,10 @@
 #ifndef STILE_RUN_PROBE_PRIVATE_H
 #define STILE_RUN_PROBE_PRIVATE_H
 
+#include "format/format.h"
 #include "plan/machine.h"
+
+struct threads;
 
 enum { PROBE_COUNTS_MAX = 16 };
 
@@ -33,5 +36,11 @@ size_t probe_affordable(const struct probe_work *work, size_t size_bytes);
 int probe_kernels(struct probe_work *work, struct stile_error *error);
 /* How many samples that takes, of which work->n_samples belong together. */
 uint32_t probe_kernels_count(const struct probe_work *work);
+
+struct products;
+/* What is measured of products of many tokens (STILE_MATMUL), and of one with weights that caches hold
+ * (STILE_MATVEC_CACHED). Their memory goes to *weights, for free; products_free is due, too, also after false. */
+bool probe_matmul_create(struct products *p, struct threads *threads, enum format format, char **weights);
+bool probe_cached_create(struct products *p, struct threads *threads, enum format format, char **weights);
 
 #endif
