@@ -169,7 +169,7 @@ format:
 # ---- installing -------------------------------------------------------------------------------
 
 INSTALL_DIR = $(DESTDIR)$(PREFIX)
-SHIPPED := data/calibration.txt # files that commands use
+SHIPPED := data/calibration.txt data/quality.txt data/tasks.jsonl data/ORIGIN.md # files that commands use
 install: all $(BUILD)/stile.1
 	install -d $(INSTALL_DIR)/bin $(INSTALL_DIR)/include $(INSTALL_DIR)/lib/pkgconfig $(INSTALL_DIR)/share/man/man1 \
 	    $(INSTALL_DIR)/share/bash-completion/completions $(INSTALL_DIR)/share/zsh/site-functions \

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -281,6 +282,13 @@ static void other_weights(struct gguf_write *file)
         gguf_patch_u32(&tensor->data, i, 0x3f000000);
 }
 
+static void other_names(struct gguf_write *file)
+{
+    gguf_write_drop_key(file, "tokenizer.ggml.bos_token_id");
+    for (size_t i = 0; i < file->n_kv; i++)
+        if (strcmp(file->kv[i].key, "tokenizer.ggml.tokens") == 0) file->kv[i].value.data[file->kv[i].value.n - 1] ^= 1;
+}
+
 static void references(void **state)
 {
     (void)state;
@@ -334,6 +342,178 @@ static void cancelling(void **state)
     stile_model_close(model);
 }
 
+/* ---- logits on disk ------------------------------------------------------------------------- */
+
+static char folder[] = "/tmp/stile-test-XXXXXX", path[64];
+
+static void save(struct stile_model *model, const struct windows *w)
+{
+    struct quality quality;
+    struct stile_error error = {0};
+    struct quality_plan plan = {.model = model, .windows = w};
+    assert_int_equal(logits_file_create(&plan.save, path, model, w, "a text", &error), 0);
+    assert_int_not_equal(access(path, F_OK), 0); /* not before it is whole */
+    if (quality_run(&quality, &plan, &error)) fail_msg("%s", error.message);
+    logits_file_close(plan.save);
+    quality_free(&quality);
+}
+
+static struct estimates compare_with_file(struct stile_model *model, size_t n_max)
+{
+    struct windows w;
+    struct quality quality;
+    struct estimates e;
+    struct stile_error error = {0};
+    struct quality_plan plan = {.model = model, .windows = &w};
+    if (logits_file_open(&plan.reference_file, path, &error)) fail_msg("%s", error.message);
+    assert_int_equal(logits_file_check(plan.reference_file, model, &error), 0);
+    assert_int_equal(logits_file_windows(plan.reference_file, n_max, &w, &error), 0);
+    assert_string_equal(logits_file_text(plan.reference_file), "a text");
+    if (quality_run(&quality, &plan, &error)) fail_msg("%s", error.message);
+    assert_int_equal(estimate_scores(&e, &w, w.n, quality.scores, true, &error), 0);
+    logits_file_close(plan.reference_file);
+    quality_free(&quality);
+    windows_free(&w);
+    return e;
+}
+
+static void logits_come_back(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL), *other = open_model(other_weights), *bos = open_model(with_bos);
+    for (uint32_t stride = 0; stride <= 20; stride += 20) {
+        struct windows w = make(model, 32, stride, 0);
+        struct quality quality;
+        struct estimates direct;
+        struct stile_error error = {0};
+        struct quality_plan plan = {.model = other, .reference = model, .windows = &w};
+        assert_true(logits_file_is("/dev/null") == false && logits_file_is("/nothing") == false);
+        save(model, &w);
+        assert_true(logits_file_is(path));
+        struct stat status;
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_size, logits_file_size(&w, stile_model_info(model)->n_vocab));
+        struct estimates same = compare_with_file(model, 0), different = compare_with_file(other, 0);
+        if (quality_run(&quality, &plan, &error)) fail_msg("%s", error.message);
+        assert_int_equal(estimate_scores(&direct, &w, w.n, quality.scores, true, &error), 0);
+        assert_true(fabs(same.divergence.value) < 1e-6 && same.same_top.value == 1);
+        assert_true(fabs(different.divergence.value / direct.divergence.value - 1) < 1e-3);
+        assert_true(fabs(different.reference_perplexity.value / direct.reference_perplexity.value - 1) < 1e-5);
+        assert_true(different.perplexity.value == direct.perplexity.value);
+        assert_int_equal(compare_with_file(model, 2).n_windows, 2);
+        quality_free(&quality);
+        windows_free(&w);
+        unlink(path);
+    }
+    stile_model_close(model);
+    stile_model_close(other);
+    stile_model_close(bos);
+}
+
+/* Opens the bytes as a file; it must be refused. */
+static void refuse(const char *bytes, size_t n)
+{
+    struct logits_file *file;
+    struct stile_error error = {0};
+    FILE *stream = fopen(path, "wb");
+    assert_int_equal(fwrite(bytes, 1, n, stream), n);
+    fclose(stream);
+    assert_int_equal(logits_file_open(&file, path, &error), STILE_ERROR_MALFORMED);
+    assert_non_null(strstr(error.message, path));
+}
+
+static void hostile_logits(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct windows w = make(model, 32, 0, 0), windows;
+    struct buffer bytes = {0};
+    struct stile_error error = {0};
+    char chunk[4096];
+    save(model, &w);
+    FILE *stream = fopen(path, "rb");
+    for (size_t n; (n = fread(chunk, 1, sizeof chunk, stream)) > 0;)
+        buffer_add(&bytes, chunk, n);
+    fclose(stream);
+    refuse(bytes.data, 0);
+    refuse(bytes.data, 100);
+    refuse(bytes.data, bytes.n - 1);
+    buffer_char(&bytes, 0);
+    refuse(bytes.data, bytes.n--);
+    /* every field of the beginning, and the first token */
+    static const size_t places[] = {0, 16, 20, 24, 28, 32, 40, 44, 48, 52, 576};
+    static const uint32_t values[] = {0, 1, 31, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
+    struct logits_file *file;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        uint32_t old;
+        memcpy(&old, bytes.data + places[i], sizeof old);
+        for (size_t j = 0; j < sizeof values / sizeof *values; j++) {
+            if (places[i] >= 576 && values[j] < TINY_VOCAB) continue;
+            if (places[i] == 32 && (values[j] == 0xffffffff || values[j] < TINY_VOCAB)) continue;
+            if (old == values[j]) continue;
+            gguf_patch_u32(&bytes, places[i], values[j]);
+            refuse(bytes.data, bytes.n);
+        }
+        gguf_patch_u32(&bytes, places[i], old);
+    }
+    /* the names need not end, and the hash is another model's */
+    memset(bytes.data + 64, 'x', 512);
+    stream = fopen(path, "wb");
+    fwrite(bytes.data, 1, bytes.n, stream);
+    fclose(stream);
+    assert_int_equal(logits_file_open(&file, path, &error), 0);
+    assert_int_equal(strlen(logits_file_model(file)), LOGITS_NAME_BYTES - 1);
+    assert_int_equal(logits_file_check(file, model, &error), 0);
+    struct stile_model *other = open_model(other_names);
+    assert_int_equal(logits_file_check(file, other, &error), STILE_ERROR_ARGUMENT);
+    /* a file that shrinks, and codes that mean nothing */
+    assert_int_equal(logits_file_windows(file, 0, &windows, &error), 0);
+    struct quality quality;
+    struct quality_plan plan = {.model = model, .windows = &windows, .reference_file = file};
+    assert_int_equal(truncate(path, (off_t)bytes.n / 2), 0);
+    assert_int_equal(quality_run(&quality, &plan, &error), STILE_ERROR_IO);
+    assert_true(quality.n_windows < windows.n);
+    quality_free(&quality);
+    logits_file_close(file);
+    memset(bytes.data + bytes.n - 1000, 0xff, 1000);
+    for (size_t at = 576 + 4 * w.n_tokens; at < bytes.n; at += 4 + 2 * ((TINY_VOCAB + 1) / 2 * 2))
+        gguf_patch_u32(&bytes, at, 0x7fc00000); /* scale: NaN */
+    stream = fopen(path, "wb");
+    fwrite(bytes.data, 1, bytes.n, stream);
+    fclose(stream);
+    assert_int_equal(logits_file_open(&file, path, &error), 0);
+    plan.reference_file = file;
+    assert_int_equal(quality_run(&quality, &plan, &error), STILE_ERROR_MALFORMED);
+    quality_free(&quality);
+    logits_file_close(file);
+    unlink(path);
+    windows_free(&windows);
+    windows_free(&w);
+    buffer_free(&bytes);
+    stile_model_close(model);
+    stile_model_close(other);
+}
+
+static void unfinished_logits(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct windows w = make(model, 32, 0, 0);
+    volatile int cancel = 1;
+    struct quality quality;
+    struct stile_error error = {0};
+    struct quality_plan plan = {.model = model, .windows = &w, .session.cancel = &cancel};
+    assert_int_equal(logits_file_create(&plan.save, path, model, &w, "", &error), 0);
+    assert_int_equal(quality_run(&quality, &plan, &error), STILE_ERROR_CANCELLED);
+    logits_file_close(plan.save);
+    quality_free(&quality);
+    assert_int_equal(rmdir(folder), 0); /* nothing is left */
+    assert_int_equal(logits_file_create(&plan.save, path, model, &w, "", &error), STILE_ERROR_IO);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    windows_free(&w);
+    stile_model_close(model);
+}
+
 /* ---- estimates ------------------------------------------------------------------------------ */
 
 static void estimates_of_known_scores(void **state)
@@ -373,6 +553,8 @@ static void estimates_of_known_scores(void **state)
 
 int main(void)
 {
+    if (!mkdtemp(folder)) return 1;
+    snprintf(path, sizeof path, "%s/logits", folder);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_scored),
         cmocka_unit_test(rows_that_are_no_numbers),
@@ -383,7 +565,12 @@ int main(void)
         cmocka_unit_test(perplexity_is_that_of_single_tokens),
         cmocka_unit_test(references),
         cmocka_unit_test(cancelling),
+        cmocka_unit_test(logits_come_back),
+        cmocka_unit_test(hostile_logits),
+        cmocka_unit_test(unfinished_logits),
         cmocka_unit_test(estimates_of_known_scores),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
+    rmdir(folder);
+    return n_failed;
 }

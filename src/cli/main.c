@@ -63,14 +63,16 @@ const struct command command_table[] = {
      "'stile run' and 'stile bench' keep what was predicted of them and what came of it: --audit shows how far "
      "predictions are off here, and off what others published.",
      0, 1, command_plan},
-    {"quality", FOR_QUALITY, "MODEL -f TEXT [--reference MODEL] [OPTIONS]",
+    {"quality", FOR_QUALITY, "MODEL [-f TEXT] [--reference MODEL|LOGITS] [OPTIONS]",
      "measure how well a model predicts a text, and what a number format costs",
      "Evaluates a text window by window and prints the perplexity, computed as llama.cpp's tool does, so that numbers "
      "can "
      "be compared. With --reference, a second model with the same vocabulary predicts the same text beside it, and the "
      "table says how far the model is from that one: Kullback-Leibler divergence, how often both find the same token "
-     "most likely, and how the probabilities of the text's own tokens differ, each with its standard error.\n\n"
-     "Ctrl-C ends it with what was measured so far.",
+     "most likely, and how the probabilities of the text's own tokens differ, each with its standard error. With "
+     "--save-logits the reference runs once for many comparisons. Tasks are questions answered by likelihood.\n\n"
+     "Without -f and --tasks it takes a text and questions that come with stile, for a first look. Ctrl-C ends it with "
+     "what was measured so far.",
      1, 1, command_quality},
     {"quantize", FOR_QUANTIZE, "MODEL OUT --format NAME [OPTIONS]", "make a model smaller: write it in another format",
      "Writes the model's weights in another number format, as a GGUF file that other programs read too. The formats "

@@ -4,15 +4,19 @@
 
 #include "lab/estimate.h"
 #include "lab/quality.h"
+#include "lab/tasks.h"
 
 #include <jansson.h>
 
 struct quality_report {
     const struct quality_plan *plan;
-    const struct quality *quality;
+    const struct quality *quality; /* NULL, like the next: there was no text */
     const struct estimates *estimates;
-    const char *text;      /* where it came from */
-    uint64_t memory_bytes; /* needed */
+    const char *text; /* where it came from */
+    uint64_t memory_bytes;
+    const struct tasks_result *tasks; /* NULL: there were none */
+    const char *tasks_path;
+    size_t n_tasks;
 };
 
 void quality_show(const struct quality_report *report);

@@ -6,12 +6,16 @@
 #ifndef STILE_LAB_QUALITY_H
 #define STILE_LAB_QUALITY_H
 
+#include "lab/logits_file.h"
 #include "lab/score.h"
 #include "lab/windows.h"
 
 struct quality_plan {
     struct stile_model *model;
-    struct stile_model *reference; /* with the same vocabulary; NULL: none */
+    /* With the same vocabulary, a model or what one left; both NULL: none. */
+    struct stile_model *reference;
+    struct logits_file *reference_file;
+    struct logits_file *save; /* gets the model's logits; NULL: they are not kept */
     const struct windows *windows;
     struct stile_session_options session; /* n_ctx is the windows' */
     /* After each window, with all scores so far; may be NULL. */
@@ -26,7 +30,9 @@ struct quality {
     uint64_t n_evaluated; /* tokens, by the model */
 };
 
-/* Do model and reference make the same tokens of the text? ARGUMENT when not. */
+bool quality_has_reference(const struct quality_plan *plan);
+/* Do model and reference make the same tokens of the text? ARGUMENT when not. Without a reference
+ * model: of course. */
 int quality_check(const struct quality_plan *plan, const char *text, size_t n_bytes, struct stile_error *error);
 /* Memory that it takes: sessions with their weights, rows of logits, scores. */
 int quality_memory(const struct quality_plan *plan, uint64_t *size_bytes, struct stile_error *error);

@@ -48,7 +48,7 @@ class Usage(CliTest):
     def test_unknown_command(self):
         self.fails("rum", "x", status=USAGE, says="did you mean 'run'?")
         self.fails("tok", "x", status=USAGE, says="did you mean 'tokenize'?")
-        self.fails("quantize", "x", status=USAGE, says="see 'stile help'")
+        self.fails("convert", "x", status=USAGE, says="see 'stile help'")
         self.fails("help", "nothing", status=USAGE, says="no command 'nothing'")
 
     def test_unknown_option(self):
