@@ -554,6 +554,7 @@ struct stile_quantize_tensor {
 
 /* What a quantized file is, or would be. */
 struct stile_quantization {
+    const char *format; /* the mix, or the format of most bytes where a size was asked for */
     uint64_t n_tensors;
     struct stile_quantize_tensor *tensors; /* in the file's order */
     uint64_t from_bytes, size_bytes;       /* of the model's tensors; of the whole file */
@@ -566,7 +567,13 @@ struct stile_quantization {
 
 /* Zero in any field means "the default". */
 struct stile_quantize_options {
-    const char *format;  /* of the file as people say it: "q4_k_m", "nvfp4", "bf16" */
+    const char *format; /* of the file as people say it: "q4_k_m", "nvfp4", "bf16" */
+    /* Instead of a format, a size: formats are chosen for each tensor so that as little as possible is lost, as measured
+     * with a sample of its rows. At most one of these. */
+    double target_bits_per_weight; /* of all tensors */
+    uint64_t target_bytes;         /* of the file */
+    const char *fit;               /* what fits into the fastest memory of this machine (stile_plan_options.machine) */
+    uint32_t n_ctx;                /* beside a context of so many tokens; default 4096, or less */
     const char *recipe;  /* formats of tensors by name: "PATTERN=FORMAT,...", shell patterns; or a file of such lines */
     const char *imatrix; /* a file: how much each input of a matrix matters */
     uint32_t n_threads;  /* default: one per core */

@@ -5,6 +5,7 @@
 #include "model/mix.h"
 #include "model/model.h"
 #include "model/synthetic.h"
+#include "quantize/choose.h"
 #include "sanitized.h"
 #include "stile.h"
 
@@ -631,6 +632,131 @@ static void unknown_tensors_are_copied(void **state)
     unlink(at("odd"));
 }
 
+/* ---- Hugging Face folders ------------------------------------------------------------------------ */
+
+static const char *golden = "build/golden";
+
+/* A folder and a GGUF file of the same weights give the same tensors: rows of heads, experts that lie apart, norms. */
+static void folders_are_as_good(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama_bf16", "llama_f16", "llama_bias", "llama3_rope",
+                                        "mixtral",    "qwen2",     "gemma3",     "qwen3_moe"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[200];
+        for (int file = 0; file < 2; file++) {
+            snprintf(path, sizeof path, "%s/folders/%s%s", golden, names[i], file ? ".gguf" : "");
+            quantize(path, at(file ? "made" : "again"),
+                     &(struct stile_quantize_options){.format = i % 2 ? "f16" : "q8_0", .n_threads = 2});
+        }
+        struct gguf *a = open_gguf(at("made")), *b = open_gguf(at("again"));
+        assert_int_equal(a->n_tensors, b->n_tensors);
+        for (size_t t = 0; t < a->n_tensors; t++) {
+            const struct gguf_tensor *x = &a->tensors[t], *y = gguf_find_tensor(b, x->name);
+            if (!y || x->format != y->format || x->size_bytes != y->size_bytes ||
+                memcmp(x->data, y->data, x->size_bytes) != 0)
+                fail_msg("%s: %s differs", names[i], x->name);
+        }
+        gguf_close(a);
+        gguf_close(b);
+        unlink(at("made"));
+        unlink(at("again"));
+    }
+}
+
+/* ---- sizes --------------------------------------------------------------------------------------- */
+
+static void choosing_is_near_the_best(void **state)
+{
+    (void)state;
+    enum { ITEMS = 6, CHOICES = 4, ALL = 4096 };
+    uint64_t random = 1;
+    for (int round = 0; round < 300; round++) {
+        struct choice choices[ITEMS][CHOICES];
+        struct choose_item items[ITEMS];
+        struct choose_result result;
+        struct stile_error error;
+        bool possible;
+        uint64_t most = 0, budget;
+        for (int i = 0; i < ITEMS; i++) {
+            uint64_t elements = 100 + (random = random * 6364136223846793005u + 1442695040888963407u) / 5 % 900;
+            for (int j = 0; j < CHOICES; j++) {
+                uint64_t bits = 2 + 2 * (uint64_t)j + (random >> (40 + j)) % 2;
+                choices[i][j] =
+                    (struct choice){elements * bits, (double)(1 + (random >> 50) % 50) * pow(4, -(double)bits)};
+            }
+            items[i] = (struct choose_item){.choices = choices[i], .n_choices = CHOICES};
+            most += choices[i][CHOICES - 1].size_bytes;
+        }
+        budget = most * (uint64_t)(20 + round % 80) / 100;
+        assert_int_equal(choose(items, ITEMS, budget, &result, &possible, &error), 0);
+        double best = INFINITY;
+        for (int all = 0; all < ALL; all++) {
+            uint64_t size = 0;
+            double loss = 0;
+            for (int i = 0; i < ITEMS; i++) {
+                const struct choice *c = &choices[i][all >> (2 * i) & 3];
+                size += c->size_bytes;
+                loss += c->loss;
+            }
+            if (size <= budget && loss < best) best = loss;
+        }
+        assert_int_equal(possible, best < INFINITY);
+        if (!possible) continue;
+        uint64_t size = 0;
+        for (int i = 0; i < ITEMS; i++)
+            size += choices[i][items[i].chosen].size_bytes;
+        assert_int_equal(size, result.size_bytes);
+        assert_true(size <= budget);
+        /* the bound is one, and with as few items as these we may be a step away from the best */
+        assert_true(result.bound <= best * (1 + 1e-9) && result.loss >= best * (1 - 1e-9));
+        assert_true(result.loss < 3 * best);
+    }
+}
+
+/* A size is kept to and used up; more of it loses less; a recipe's tensors are left alone. */
+static void a_size_is_kept(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(at("dense-bf16"));
+    struct stile_error error;
+    struct gguf *in = open_gguf(at("dense-bf16"));
+    double before = INFINITY;
+    static const double bits[] = {3.5, 5, 8};
+    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
+        struct stile_quantize_options options = {
+            .target_bits_per_weight = bits[i], .n_threads = 1 + (uint32_t)i, .recipe = "blk.1.attn_k.weight=q8_0"};
+        struct stile_quantization made;
+        if (stile_quantize(model, at("made"), &options, &made, &error) != 0) fail_msg("%s", error.message);
+        assert_true(made.bits_per_weight <= bits[i] && made.bits_per_weight > bits[i] - 0.25);
+        options.target_bits_per_weight = 0;
+        options.target_bytes = made.size_bytes;
+        stile_quantization_free(&made);
+        if (stile_quantize(model, at("again"), &options, &made, &error) != 0) fail_msg("%s", error.message);
+        assert_true(made.size_bytes <= options.target_bytes && made.size_bytes > options.target_bytes * 97 / 100);
+        stile_quantization_free(&made);
+        struct gguf *file = open_gguf(at("made"));
+        assert_int_equal(gguf_find_tensor(file, "blk.1.attn_k.weight")->format, FORMAT_Q8_0);
+        double now = distance(in, file, "blk.0.ffn_down.weight") + distance(in, file, "output.weight");
+        assert_true(now < before);
+        before = now;
+        gguf_close(file);
+        unlink(at("made"));
+        unlink(at("again"));
+    }
+    gguf_close(in);
+    stile_model_close(model);
+    refuse(at("dense-bf16"), at("made"), &(struct stile_quantize_options){.target_bits_per_weight = 0.9},
+           STILE_ERROR_ARGUMENT, "cannot be made so small");
+    refuse(at("dense-bf16"), at("made"), &(struct stile_quantize_options){.format = "q8_0", .target_bytes = 1000000},
+           STILE_ERROR_ARGUMENT, "exclude each other");
+    refuse(at("dense-bf16"), at("made"), &(struct stile_quantize_options){.fit = "rtx0000"}, STILE_ERROR_ARGUMENT,
+           "rtx0000");
+    quantize(at("dense-bf16"), at("made"), &(struct stile_quantize_options){.fit = "rtx4090", .n_threads = 1});
+    assert_same_files(at("made"), at("dense-bf16")); /* all of it fits: nothing is lost */
+    unlink(at("made"));
+}
+
 /* ---- all ----------------------------------------------------------------------------------------- */
 
 static int make_folder(void **state)
@@ -651,8 +777,9 @@ static int remove_folder(void **state)
     return rmdir(folder); /* tests leave nothing else */
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1) golden = argv[1];
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format),
         cmocka_unit_test(the_same_format_is_copied),
@@ -666,6 +793,9 @@ int main(void)
         cmocka_unit_test(requests_that_make_no_sense),
         cmocka_unit_test(numbers_must_be_finite),
         cmocka_unit_test(unknown_tensors_are_copied),
+        cmocka_unit_test(folders_are_as_good),
+        cmocka_unit_test(choosing_is_near_the_best),
+        cmocka_unit_test(a_size_is_kept),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -74,11 +74,15 @@ const struct command command_table[] = {
      "Without -f and --tasks it takes a text and questions that come with stile, for a first look. Ctrl-C ends it with "
      "what was measured so far.",
      1, 1, command_quality},
-    {"quantize", FOR_QUANTIZE, "MODEL OUT --format NAME [OPTIONS]", "make a model smaller: write it in another format",
+    {"quantize", FOR_QUANTIZE, "MODEL OUT --format NAME | --target-size SIZE [OPTIONS]",
+     "make a model smaller: write it in another format",
      "Writes the model's weights in another number format, as a GGUF file that other programs read too. The formats "
      "are those that published files are named after: q4_k_m and the like are mixes, which give more bits to the "
      "tensors "
-     "that suffer most; --recipe says it tensor by tensor. Norms and routers stay in F32. An importance matrix "
+     "that suffer most; --recipe says it tensor by tensor. With --target-size, --target-bpw or --fit it is measured "
+     "what "
+     "each format costs each tensor, and those are used with which the whole loses least. Norms and routers stay in "
+     "F32. An importance matrix "
      "(--imatrix) makes every format better, and those below 3 bits usable. Weights that were quantized before can be "
      "read, but what was lost then stays lost.\n\n"
      "Memory needed is some MB for each thread, whatever the size of the model, and the same command makes the same "
@@ -87,6 +91,7 @@ const struct command command_table[] = {
      "  stile quantize model-f16.gguf model-q4_k_m.gguf --format q4_k_m\n"
      "  stile quantize model-f16.gguf out.gguf --format iq3_s --imatrix model.imatrix\n"
      "  stile quantize model-f16.gguf out.gguf --format q4_0 --recipe '*ffn_down*=q6_k,blk.0.*=q8_0'\n"
+     "  stile quantize model-f16.gguf out.gguf --target-size 4GB --imatrix model.imatrix\n"
      "  stile quantize llama-3.1-8b --format nvfp4 --dry-run",
      1, 2, command_quantize},
     {"calibrate", FOR_CALIBRATE, "MODEL [-f TEXT] [-o FILE] [OPTIONS]",

@@ -26,7 +26,7 @@ const struct option option_table[] = {
     {"tokens", 'n', OPTION_INTEGER, "N", 0, CTX_MAX, "until the reply ends or the context is full",
      "stop after N tokens of reply", FOR_RUN, AT(n_tokens)},
     {"ctx", 0, OPTION_INTEGER, "N", 1, CTX_MAX, "4096, or less if the model was trained on less",
-     "tokens of context: prompt and reply together", FOR_RUN | FOR_INFO | FOR_PLAN, AT(n_ctx)},
+     "tokens of context: prompt and reply together", FOR_RUN | FOR_INFO | FOR_PLAN | FOR_QUANTIZE, AT(n_ctx)},
     {"ctx", 0, OPTION_INTEGER, "N", 4, CTX_MAX, "512", "tokens of a window", FOR_QUALITY | FOR_CALIBRATE, AT(n_ctx)},
     {"threads", 't', OPTION_INTEGER, "N", 1, THREADS_LIMIT, "one per core", "threads to work with",
      FOR_RUN | FOR_PLAN | FOR_QUALITY | FOR_QUANTIZE | FOR_CALIBRATE, AT(n_threads)},
@@ -162,6 +162,14 @@ const struct option option_table[] = {
     {"time", 0, OPTION_NUMBER, "S", 0.01, 3600, "", NULL, FOR_PROBE, AT(probe_s)}, /* for tests */
     {"format", 0, OPTION_TEXT, "NAME", 0, 0, "", "number format to make: q4_k_m, q8_0, nvfp4, bf16, ...", FOR_QUANTIZE,
      AT(to_format)},
+    {"target-bpw", 0, OPTION_NUMBER, "X", 0.5, 32, "",
+     "instead of a format: at most X bits per weight, each tensor in the format with which least is lost", FOR_QUANTIZE,
+     AT(target_bpw)},
+    {"target-size", 0, OPTION_SIZE, "SIZE", 0, 0, "", "the same for the size of the file, such as 4GB", FOR_QUANTIZE,
+     AT(target_size)},
+    {"fit", 0, OPTION_TEXT, "MACHINE", 0, 0, "",
+     "the same for what fits into the fastest memory of a machine beside --ctx: this, or as for 'stile plan --machine'",
+     FOR_QUANTIZE, AT(fit)},
     {"recipe", 0, OPTION_TEXT, "PATTERN=FORMAT,...", 0, 0, "",
      "other formats for tensors whose names match, such as 'blk.*.ffn_down.weight=q6_k'; or a file of such lines. The "
      "first pattern that fits decides",

@@ -56,7 +56,9 @@ struct options {
     const char *reference, *save_logits, *tasks;
     int64_t stride, n_windows;
     /* quantize */
-    const char *to_format, *recipe, *imatrix;
+    const char *to_format, *recipe, *imatrix, *fit;
+    double target_bpw;
+    int64_t target_size;
     bool dry_run, force, resume;
 };
 

@@ -140,8 +140,8 @@ static void show_json(const struct options *options, const struct stile_quantiza
                                         (json_int_t)tensor->from_bytes, "size_bytes", (json_int_t)tensor->to_bytes));
     }
     const char *path = options->arguments[1] ? options->arguments[1] : "";
-    json_show(json_pack("{s:o, s:s?, s:b, s:I, s:I, s:f, s:i, s:i, s:I, s:f, s:o}", "path",
-                        json_text(path, strlen(path)), "format", options->to_format, "dry_run", options->dry_run,
+    json_show(json_pack("{s:o, s:s, s:b, s:I, s:I, s:f, s:i, s:i, s:I, s:f, s:o}", "path",
+                        json_text(path, strlen(path)), "format", made->format, "dry_run", options->dry_run,
                         "from_bytes", (json_int_t)made->from_bytes, "size_bytes", (json_int_t)made->size_bytes,
                         "bits_per_weight", made->bits_per_weight, "n_requantized", (int)made->n_requantized,
                         "n_no_importance", (int)made->n_no_importance, "resumed_bytes", (json_int_t)made->resumed_bytes,
@@ -157,6 +157,10 @@ static int quantize(const struct options *options, const struct stile_model *mod
     struct work work = {0};
     const struct stile_quantize_options how = {
         .format = options->to_format,
+        .target_bits_per_weight = options->target_bpw,
+        .target_bytes = (uint64_t)options->target_size,
+        .fit = options->fit,
+        .n_ctx = (uint32_t)options->n_ctx,
         .recipe = options->recipe,
         .imatrix = options->imatrix,
         .n_threads = (uint32_t)options->n_threads,
@@ -186,11 +190,15 @@ int command_quantize(const struct options *options)
     struct stile_error error;
     struct stile_model *model;
     const char *name = options->arguments[0];
-    if (!options->to_format) return cli_usage("quantize: to which format? --format q4_k_m is a good one to begin with");
+    int n_ways =
+        (options->to_format != NULL) + (options->target_bpw > 0) + (options->target_size > 0) + (options->fit != NULL);
+    if (n_ways == 0) return cli_usage("quantize: to which format? --format q4_k_m is a good one to begin with");
+    if (n_ways > 1) return cli_usage("quantize: --format, --target-bpw, --target-size and --fit exclude each other");
+    if (options->n_ctx > 0 && !options->fit) return cli_usage("quantize: --ctx goes with --fit");
     if (!options->dry_run && options->n_arguments < 2)
         return cli_usage("quantize: the name of the file to be made is missing");
     interrupt_install();
-    if (options->dry_run) {
+    if (options->dry_run && options->to_format) {
         int status = header_open(&model, name, "bf16");
         if (status != EXIT_OK) return status;
     } else {

@@ -58,7 +58,12 @@ static bool go_on(struct convert *c, int thread)
     const struct convert_options *options = c->options;
     struct stile_error error;
     if (thread == 0 && options->on_progress) options->on_progress(options->user, atomic_load(&c->n_done), c->n_total);
-    if (options->cancel && *options->cancel) set_failed(c, error_set(&error, STILE_ERROR_CANCELLED, "stopped"), &error);
+    if (options->cancel && *options->cancel)
+        set_failed(c,
+                   error_set(&error, STILE_ERROR_CANCELLED,
+                             "stopped at %.0f%% (what is done is kept: --resume goes on)",
+                             100 * (double)atomic_load(&c->n_done) / (double)c->n_total),
+                   &error);
     return atomic_load(&c->failed) == 0;
 }
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "quantize/convert.h"
+#include "quantize/target.h"
 #include "run/loaded.h"
 
 #include <stdio.h>
@@ -22,6 +23,17 @@ struct quantize {
 
 /* ---- what is asked for --------------------------------------------------------------------------- */
 
+static struct convert_options convert_options(const struct quantize *q)
+{
+    const struct stile_quantize_options *options = q->options;
+    return (struct convert_options){
+        .n_threads = options->n_threads > 0 ? (int)options->n_threads : threads_default_count(),
+        .cancel = options->cancel,
+        .on_progress = options->on_progress,
+        .user = options->user,
+    };
+}
+
 static int find_mix(struct quantize *q, struct stile_error *error)
 {
     char names[400];
@@ -33,16 +45,69 @@ static int find_mix(struct quantize *q, struct stile_error *error)
     return error_set(error, STILE_ERROR_ARGUMENT, "format \"%.100s\" is unknown (known: %s)", name, names);
 }
 
+/* Bytes of a file that lies in the fastest memory of a machine, beside what a session needs. */
+static int find_room(const struct quantize *q, uint64_t *file_bytes, struct stile_error *error)
+{
+    struct stile_plan plan;
+    const struct stile_plan_options options = {.session = {.n_ctx = q->options->n_ctx}, .machine = q->options->fit};
+    int failed = stile_plan_make(&plan, q->model, &options, error);
+    if (failed) return failed;
+    const struct stile_memory *memory = &plan.memory;
+    uint64_t other_bytes = memory->kv_bytes + memory->activations_bytes + memory->other_bytes;
+    uint64_t capacity_bytes = plan.n_tiers > 0 ? plan.tiers[0].capacity_bytes : 0;
+    if (capacity_bytes <= other_bytes)
+        return error_set(error, STILE_ERROR_ARGUMENT,
+                         "%s: a context of %u tokens alone needs %.1f GB of its %.1f GB (--ctx makes it shorter)",
+                         plan.machine, plan.n_ctx, 1e-9 * (double)other_bytes, 1e-9 * (double)capacity_bytes);
+    *file_bytes = capacity_bytes - other_bytes;
+    return 0;
+}
+
+/* The format that most bytes are in, as a mix. */
+static const struct mix *main_mix(const struct table *table)
+{
+    uint64_t bytes[FORMAT_COUNT] = {0};
+    enum format most = FORMAT_F32;
+    for (size_t i = 0; i < table->n; i++) {
+        const struct table_tensor *t = &table->tensors[i];
+        uint64_t row_bytes = 0;
+        if (t->matrix && format_row_bytes(t->format, t->cols, &row_bytes)) bytes[t->format] += t->rows * row_bytes;
+        if (bytes[t->format] > bytes[most]) most = t->format;
+    }
+    for (size_t i = 0; mix_at(i); i++)
+        if (mix_base(mix_at(i)) == most) return mix_at(i);
+    return mix_at(0);
+}
+
+static int use_target(struct quantize *q, struct stile_error *error)
+{
+    const struct stile_quantize_options *options = q->options;
+    struct target target = {options->target_bits_per_weight, options->target_bytes};
+    struct convert_options convert = convert_options(q);
+    uint64_t header_bytes;
+    if (q->model->header_only)
+        return error_set(error, STILE_ERROR_ARGUMENT,
+                         "%s: what formats cost is measured with the weights, and only the header is here",
+                         q->model->path);
+    int failed = options->fit ? find_room(q, &target.file_bytes, error) : 0;
+    if (!failed) failed = table_header_bytes(&q->table, q->imatrix, options->imatrix, &header_bytes, error);
+    if (!failed) failed = target_choose(&q->table, &target, header_bytes, &convert, error);
+    if (!failed) q->mix = main_mix(&q->table);
+    return failed;
+}
+
 static int choose_formats(struct quantize *q, struct stile_error *error)
 {
     const struct stile_quantize_options *options = q->options;
-    int failed = find_mix(q, error);
+    bool sized = options->target_bits_per_weight > 0 || options->target_bytes > 0 || options->fit;
+    int failed = sized ? 0 : find_mix(q, error);
     if (!failed && options->imatrix) failed = imatrix_open(&q->imatrix, options->imatrix, error);
     if (!failed && options->recipe) failed = recipe_open(&q->recipe, options->recipe, error);
     if (!failed) failed = table_create(&q->table, q->model->model, q->imatrix, error);
     if (failed) return failed;
-    table_use_mix(&q->table, q->mix, q->imatrix != NULL);
+    if (!sized) table_use_mix(&q->table, q->mix, q->imatrix != NULL);
     if (options->recipe) failed = table_use_recipe(&q->table, &q->recipe, error);
+    if (!failed && sized) failed = use_target(q, error);
     if (failed) return failed;
     return table_finish(&q->table, mix_file_type(q->mix), q->imatrix, options->imatrix, error);
 }
@@ -99,7 +164,7 @@ static int describe(const struct quantize *q, struct stile_quantization *result,
     const struct table *table = &q->table;
     uint64_t n_parameters = 0, data_bytes = 0;
     const struct gguf *gguf = q->model->model->gguf;
-    *result = (struct stile_quantization){.size_bytes = table->size_bytes};
+    *result = (struct stile_quantization){.format = mix_name(q->mix), .size_bytes = table->size_bytes};
     result->tensors = calloc(table->n + 1, sizeof *result->tensors);
     if (!result->tensors) return error_memory(error, table->n * sizeof *result->tensors, "the table of tensors");
     result->n_tensors = table->n;
@@ -177,14 +242,8 @@ static uint64_t done_bytes(const struct table *table, size_t n_done)
 static int write_tensors(struct quantize *q, struct output *output, size_t first, bool keep_cache,
                          struct stile_error *error)
 {
-    const struct stile_quantize_options *options = q->options;
-    struct convert_options convert = {
-        .n_threads = options->n_threads > 0 ? (int)options->n_threads : threads_default_count(),
-        .forget = !keep_cache,
-        .cancel = options->cancel,
-        .on_progress = options->on_progress,
-        .user = options->user,
-    };
+    struct convert_options convert = convert_options(q);
+    convert.forget = !keep_cache;
     int failed = convert_table(&q->table, first, output, &convert, error);
     return failed ? failed : gguf_check_maps(q->model->model->gguf, error);
 }
@@ -225,6 +284,12 @@ static int make(struct quantize *q, struct stile_error *error)
 
 static int check_request(const struct quantize *q, struct stile_error *error)
 {
+    const struct stile_quantize_options *options = q->options;
+    int n_ways = (options->format != NULL) + (options->target_bits_per_weight > 0) + (options->target_bytes > 0) +
+                 (options->fit != NULL);
+    if (n_ways > 1)
+        return error_set(error, STILE_ERROR_ARGUMENT,
+                         "a format, bits per weight, a size and a machine to fit exclude each other: give one");
     if (q->model->header_only && !q->options->dry_run)
         return error_set(error, STILE_ERROR_ARGUMENT, "%s: only the header of this model is open, not its weights",
                          q->model->path);

@@ -28,7 +28,12 @@ static void set_weight(struct table *table, const struct weight *weight, enum ro
     t->rows = weight->rows * t->n_experts;
     t->cols = weight->cols;
     if (imatrix && t->matrix) t->importance = imatrix_find(imatrix, t->name, t->cols, t->n_experts);
-    if (!t->matrix) t->format = FORMAT_F32;
+    if (t->matrix) return;
+    t->format = FORMAT_F32;
+    if (t->in->head_rows > 0) { /* so that its elements change places as rows do */
+        t->rows = weight->cols;
+        t->cols = 1;
+    }
 }
 
 int table_create(struct table *table, const struct model *model, const struct imatrix *imatrix,
@@ -79,7 +84,9 @@ int table_use_recipe(struct table *table, struct recipe *recipe, struct stile_er
     for (size_t i = 0; i < table->n; i++) {
         struct table_tensor *t = &table->tensors[i];
         const struct recipe_rule *rule = t->matrix ? recipe_find(recipe, t->name) : NULL;
-        if (rule) t->format = mix_fitting(rule->format, t->cols);
+        if (!rule) continue;
+        t->format = mix_fitting(rule->format, t->cols);
+        t->fixed = true;
     }
     return recipe_check(recipe, error);
 }
@@ -135,21 +142,29 @@ static int place_scales(struct table *table, struct stile_error *error)
 
 /* ---- the header ---------------------------------------------------------------------------------- */
 
-/* Keys of the input that say how the file was made, not what the model is. */
-static bool is_replaced(const char *key, bool imatrix)
+static const char file_type_key[] = "general.file_type", version_key[] = "general.quantization_version";
+enum { QUANTIZATION_VERSION = 2 };
+
+/* What says how a file was made, not what the model is, is said anew, in its old place where it has one. */
+static void put_key(struct gguf_header *header, const struct gguf_kv *kv, uint32_t file_type, bool imatrix)
 {
-    return strncmp(key, "split.", 6) == 0 || strcmp(key, "general.file_type") == 0 ||
-           strcmp(key, "general.quantization_version") == 0 ||
-           (imatrix && strncmp(key, "quantize.imatrix.", strlen("quantize.imatrix.")) == 0);
+    static const char split[] = "split.", of_imatrix[] = "quantize.imatrix.";
+    if (strcmp(kv->key, file_type_key) == 0)
+        gguf_header_u32(header, file_type_key, file_type);
+    else if (strcmp(kv->key, version_key) == 0)
+        gguf_header_u32(header, version_key, QUANTIZATION_VERSION);
+    else if (strncmp(kv->key, split, strlen(split)) != 0 &&
+             !(imatrix && strncmp(kv->key, of_imatrix, strlen(of_imatrix)) == 0))
+        gguf_header_copy(header, kv);
 }
 
 static void put_keys(struct gguf_header *header, const struct gguf *gguf, uint32_t file_type,
                      const struct imatrix *imatrix, const char *imatrix_path)
 {
     for (size_t i = 0; i < gguf->n_kv; i++)
-        if (!is_replaced(gguf->kv[i].key, imatrix != NULL)) gguf_header_copy(header, &gguf->kv[i]);
-    gguf_header_u32(header, "general.file_type", file_type);
-    gguf_header_u32(header, "general.quantization_version", 2);
+        put_key(header, &gguf->kv[i], file_type, imatrix != NULL);
+    if (!gguf_find(gguf, file_type_key)) gguf_header_u32(header, file_type_key, file_type);
+    if (!gguf_find(gguf, version_key)) gguf_header_u32(header, version_key, QUANTIZATION_VERSION);
     if (!imatrix) return;
     gguf_header_string(header, "quantize.imatrix.file", imatrix_path);
     if (*imatrix->dataset) gguf_header_string(header, "quantize.imatrix.dataset", imatrix->dataset);
@@ -157,26 +172,51 @@ static void put_keys(struct gguf_header *header, const struct gguf *gguf, uint32
     if (imatrix->n_chunks > 0) gguf_header_u32(header, "quantize.imatrix.chunks_count", imatrix->n_chunks);
 }
 
-int table_finish(struct table *table, uint32_t file_type, const struct imatrix *imatrix, const char *imatrix_path,
-                 struct stile_error *error)
+/* Where the tensors lie: offsets are set in `places`, which may be NULL. */
+static int put_all(const struct table *table, uint32_t file_type, const struct imatrix *imatrix,
+                   const char *imatrix_path, struct table_tensor *places, struct buffer *out, uint64_t *data_bytes,
+                   struct stile_error *error)
 {
     const struct gguf *gguf = table->model->gguf;
     struct gguf_header header;
     uint64_t alignment = GGUF_HEADER_ALIGNMENT;
-    int failed = place_scales(table, error);
-    if (!failed) failed = gguf_get_u64(gguf, "general.alignment", 1, UINT32_MAX, &alignment, error);
+    int failed = gguf_get_u64(gguf, "general.alignment", 1, UINT32_MAX, &alignment, error);
     if (failed) return failed;
     gguf_header_init(&header, NULL);
     header.alignment = (uint32_t)alignment;
     put_keys(&header, gguf, file_type, imatrix, imatrix_path);
     for (size_t i = 0; i < table->n; i++) {
-        struct table_tensor *t = &table->tensors[i];
+        const struct table_tensor *t = &table->tensors[i];
         uint32_t n_dims = t->in && t->in->n_dims > 0 ? t->in->n_dims : 1;
-        t->offset_bytes = gguf_header_tensor(&header, t->name, t->format, n_dims, t->in ? t->in->dims : &t->cols);
-        t->size_bytes = header.data_bytes - t->offset_bytes;
+        uint64_t offset = gguf_header_tensor(&header, t->name, t->format, n_dims, t->in ? t->in->dims : &t->cols);
+        if (!places) continue;
+        places[i].offset_bytes = offset;
+        places[i].size_bytes = header.data_bytes - offset;
     }
-    gguf_header_finish(&header, &table->header);
-    table->size_bytes = table->header.n + header.data_bytes;
+    gguf_header_finish(&header, out);
+    *data_bytes = header.data_bytes;
     gguf_header_free(&header);
-    return table->header.failed ? error_memory(error, table->size_bytes, "the header of a file") : 0;
+    return out->failed ? error_memory(error, header.data_bytes, "the header of a file") : 0;
+}
+
+int table_header_bytes(const struct table *table, const struct imatrix *imatrix, const char *imatrix_path,
+                       uint64_t *header_bytes, struct stile_error *error)
+{
+    struct buffer header = {0};
+    uint64_t data_bytes;
+    int failed = put_all(table, 0, imatrix, imatrix_path, NULL, &header, &data_bytes, error);
+    *header_bytes = header.n;
+    buffer_free(&header);
+    return failed;
+}
+
+int table_finish(struct table *table, uint32_t file_type, const struct imatrix *imatrix, const char *imatrix_path,
+                 struct stile_error *error)
+{
+    uint64_t data_bytes;
+    int failed = place_scales(table, error);
+    if (!failed)
+        failed = put_all(table, file_type, imatrix, imatrix_path, table->tensors, &table->header, &data_bytes, error);
+    if (!failed) table->size_bytes = table->header.n + data_bytes;
+    return failed;
 }

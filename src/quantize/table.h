@@ -21,6 +21,7 @@ struct table_tensor {
     enum role role;               /* of a weight */
     uint32_t layer;
     bool matrix; /* the format may be chosen */
+    bool fixed;  /* a recipe chose it */
     enum format format;
     uint64_t rows; /* of all experts together */
     uint64_t cols;
@@ -45,14 +46,17 @@ void table_free(struct table *table);
 void table_use_mix(struct table *table, const struct mix *mix, bool imatrix);
 /* And of those that a recipe names. ARGUMENT when it has a rule for none of them. */
 int table_use_recipe(struct table *table, struct recipe *recipe, struct stile_error *error);
+/* Bytes of everything before the data, as table_finish will make it, but for second scales. */
+int table_header_bytes(const struct table *table, const struct imatrix *imatrix, const char *imatrix_path,
+                       uint64_t *header_bytes, struct stile_error *error);
 /* After formats were chosen: adds and drops scales, and puts together header and offsets. */
 int table_finish(struct table *table, uint32_t file_type, const struct imatrix *imatrix, const char *imatrix_path,
                  struct stile_error *error);
 
-/* Is a tensor in the file as it was? */
+/* Is a tensor, byte for byte, what it was? Where rows change places it is not. */
 static inline bool table_is_copied(const struct table_tensor *tensor)
 {
-    return tensor->in && tensor->format == tensor->in->format;
+    return tensor->in && tensor->format == tensor->in->format && tensor->in->head_rows == 0;
 }
 /* Is it one whose numbers were rounded to few bits? */
 bool table_is_quantized(enum format format);
