@@ -17,6 +17,7 @@ struct super {
     struct levels levels;
     struct sweep sweep;
     struct levels scales; /* what the integers of scales and minima stand for */
+    int reach;            /* integers tried on either side of the wanted scale */
     void (*pack)(const struct super_codes *super, uint8_t *block);
 };
 
@@ -29,7 +30,7 @@ struct lane_integers {
     float scales[TILE], minima[TILE];
 };
 
-/* The integers next to the wanted scales and minima that leave the smallest error. */
+/* The integers near the wanted scales, each with minima that go with it, that leave the smallest error. */
 ENCODE_INLINE void choose_integers(const struct super *super, const struct tile *tile, const struct lane_fits *fits,
                                    struct lane_integers *integers)
 {
@@ -40,11 +41,13 @@ ENCODE_INLINE void choose_integers(const struct super *super, const struct tile 
     for (int s = 0; s < TILE_STRIPS; s++) {
         struct strip strip = tile_strip(tile, s, super->n_subs == 8);
         vec near_scale = vec_near(&super->scales, vec_load(fits->scale + WIDTH * s) * inverse_d);
-        vec near_minimum = vec_near(&super->scales, vec_load(fits->minimum + WIDTH * s) * -inverse_dmin);
-        vec best_scale = near_scale, best_minimum = near_minimum, least = vec_all(INFINITY);
-        for (int k = -1; k <= 1; k++) {
+        vec mean = vec_load(fits->mean + WIDTH * s), mean_level = vec_load(fits->mean_level + WIDTH * s);
+        vec best_scale = near_scale, best_minimum = vec_all(0), least = vec_all(INFINITY);
+        for (int k = -super->reach; k <= super->reach; k++) {
             vec scale = vec_min(vec_max(near_scale + (float)k, vec_all(first)), vec_all(last));
             vec real_scale = integers->d * scale, inverse = vec_inverse(real_scale);
+            /* with this scale the mean is kept by */
+            vec near_minimum = vec_near(&super->scales, (real_scale * mean_level - mean) * inverse_dmin);
             for (int m = -spread; m <= spread; m++) {
                 vec minimum = vec_min(vec_max(near_minimum + (float)m, vec_all(first)), vec_all(last));
                 vec real_minimum = super->minima ? integers->dmin * minimum : vec_all(0), error = vec_all(0);
@@ -247,9 +250,9 @@ static void pack_iq4_xs(const struct super_codes *super, uint8_t *block)
         encode_super(&super, x, w, block);                                    \
     }
 
-SUPER_FORMAT(q2_k, 16, true, {4, 0, 1, NULL}, {20, 0.8f, 0.03f}, {16, 0, 1, NULL}, pack_q2_k)
-SUPER_FORMAT(q3_k, 16, false, {8, -4, 1, NULL}, {20, 0.76f, 0.025f}, {64, -32, 1, NULL}, pack_q3_k)
-SUPER_FORMAT(q4_k, 8, true, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, {64, 0, 1, NULL}, pack_q4_k)
-SUPER_FORMAT(q5_k, 8, true, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, {64, 0, 1, NULL}, pack_q5_k)
-SUPER_FORMAT(q6_k, 16, false, {64, -32, 1, NULL}, {20, 0.97f, 0.003f}, {256, -128, 1, NULL}, pack_q6_k)
-SUPER_FORMAT(iq4_xs, 8, false, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, {64, -32, 1, NULL}, pack_iq4_xs)
+SUPER_FORMAT(q2_k, 16, true, {4, 0, 1, NULL}, {20, 0.8f, 0.03f}, {16, 0, 1, NULL}, 3, pack_q2_k)
+SUPER_FORMAT(q3_k, 16, false, {8, -4, 1, NULL}, {20, 0.76f, 0.025f}, {64, -32, 1, NULL}, 5, pack_q3_k)
+SUPER_FORMAT(q4_k, 8, true, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, {64, 0, 1, NULL}, 3, pack_q4_k)
+SUPER_FORMAT(q5_k, 8, true, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, {64, 0, 1, NULL}, 3, pack_q5_k)
+SUPER_FORMAT(q6_k, 16, false, {64, -32, 1, NULL}, {20, 0.97f, 0.003f}, {256, -128, 1, NULL}, 8, pack_q6_k)
+SUPER_FORMAT(iq4_xs, 8, false, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, {64, -32, 1, NULL}, 1, pack_iq4_xs)

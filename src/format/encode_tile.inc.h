@@ -199,6 +199,7 @@ ENCODE_INLINE vec vec_near(const struct levels *levels, vec v)
 /* Of each lane's sub-block, in both lanes of a pair. */
 struct lane_fits {
     float scale[TILE], minimum[TILE];
+    float mean[TILE], mean_level[TILE];  /* of elements and of their levels */
     float weight[TILE], weight_sq[TILE]; /* what an error of minimum and scale costs */
 };
 
@@ -247,6 +248,8 @@ ENCODE_INLINE void tile_fit_scale(const struct tile *tile, bool pairs, const str
         }
         vec_store(fits->scale + WIDTH * s, scale);
         vec_store(fits->minimum + WIDTH * s, vec_all(0));
+        vec_store(fits->mean + WIDTH * s, vec_all(0));
+        vec_store(fits->mean_level + WIDTH * s, vec_all(0));
         vec_store(fits->weight_sq + WIDTH * s, weight_sq);
     }
 }
@@ -300,6 +303,8 @@ ENCODE_INLINE void tile_fit_line(const struct tile *tile, bool pairs, const stru
         }
         vec_store(fits->scale + WIDTH * s, scale);
         vec_store(fits->minimum + WIDTH * s, minimum);
+        vec_store(fits->mean + WIDTH * s, mean);
+        vec_store(fits->mean_level + WIDTH * s, (mean - minimum) * vec_inverse(scale));
         vec_store(fits->weight + WIDTH * s, weight);
         vec_store(fits->weight_sq + WIDTH * s, weight_sq);
     }
