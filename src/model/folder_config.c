@@ -336,8 +336,9 @@ static int gemma(struct folder *folder)
         return folder_fail(folder, STILE_ERROR_UNSUPPORTED, FILE_NAME,
                            "query_pre_attn_scalar %g is not supported (%u is)", scalar, known);
     gguf_header_u32(&folder->header, ".attention.sliding_window", window);
-    gguf_header_u32(&folder->header, ".attention.sliding_window_pattern",
-                    pattern < HPARAMS_LAYERS_MAX ? pattern : HPARAMS_LAYERS_MAX);
+    if (pattern != 6) /* what files that do not say it mean */
+        gguf_header_u32(&folder->header, ".attention.sliding_window_pattern",
+                        pattern < HPARAMS_LAYERS_MAX ? pattern : HPARAMS_LAYERS_MAX);
     if (softcap > 0) gguf_header_f32(&folder->header, ".final_logit_softcapping", (float)softcap);
     return 0;
 }

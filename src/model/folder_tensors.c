@@ -254,6 +254,7 @@ static int find_prefix(struct search *search)
                              "%s: tensor %s: its shape is not that of a vocabulary and hidden_size",
                              search->folder->path, name);
         search->folder->n_vocab = embedding->dims[0];
+        gguf_header_u32(&search->folder->header, ".vocab_size", (uint32_t)embedding->dims[0]);
         return 0;
     }
     search->prefix = prefixes[0];
