@@ -91,7 +91,8 @@ struct stile_model_info {
     uint32_t n_tensors;
 };
 
-/* Opens a GGUF file (or, given any file of a sharded set, the whole set), checks it and maps it.
+/* Opens a GGUF file (or, given any file of a sharded set, the whole set), or a Hugging Face folder (config.json,
+ * tokenizer.json, safetensors), checks it and maps it.
  * Takes about as long as reading the metadata; weights are read when they are used.
  * `path` may also be a short name that stile_model_find knows. */
 int stile_model_open(struct stile_model **model, const char *path, struct stile_error *error);
@@ -134,9 +135,9 @@ struct stile_load_times {
 };
 void stile_model_load_times(const struct stile_model *model, struct stile_load_times *times);
 
-/* Turns a short name ("smollm2") or a path into the path of an existing file: a path is returned as it is;
- * a name is looked up in the cache folder ($XDG_CACHE_HOME/stile/models). The message of the error
- * says which command gets a missing model. `path` holds `capacity` bytes. */
+/* Turns a short name ("smollm2") or a path into the path of an existing file or folder: a path is returned as it is, but
+ * for slashes at its end; a name is looked up in the cache folder ($XDG_CACHE_HOME/stile/models). The message of the
+ * error says which command gets a missing model. `path` holds `capacity` bytes. */
 int stile_model_find(const char *name, char *path, size_t capacity, struct stile_error *error);
 
 /* The share of one number format in a model. */

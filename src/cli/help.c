@@ -138,8 +138,9 @@ void help_man(void)
         printf(".br\n");
     }
     printf(".B stile \\-\\-version\n.SH DESCRIPTION\n");
-    man_text("stile runs open language models on the processor, straight from GGUF files. MODEL is the path of a file "
-             "(any file of a sharded set) or a short name, such as smollm2, of a model in the cache folder.");
+    man_text("stile runs open language models on the processor, straight from GGUF files and Hugging Face folders. "
+             "MODEL is the path of a file (any file of a sharded set), of a folder (config.json, tokenizer.json, "
+             "safetensors), or a short name, such as smollm2, of a model in the cache folder.");
     printf(".SH COMMANDS\n");
     for (const struct command *command = command_table; command->name; command++) {
         printf(".SS stile %s\n", command->name);

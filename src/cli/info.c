@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FORMATS_MAX = 64 }; /* more than there are number formats */
 
@@ -42,7 +43,8 @@ static void show_table(const struct report *report)
 {
     const struct stile_model_info *info = report->info;
     char text[256], size[32], count[32];
-    row("file", info->path);
+    struct stat status;
+    row(stat(info->path, &status) == 0 && S_ISDIR(status.st_mode) ? "folder" : "file", info->path);
     row("name", info->name);
     row("license", info->license);
     row("architecture", info->architecture);

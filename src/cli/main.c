@@ -15,7 +15,9 @@ const struct command command_table[] = {
      "the time to load, tokens per second of prompt and reply, how fast the weights were read and what share of this "
      "machine's memory bandwidth that is, and the peak of memory used.\n\n"
      "Without a prompt it reads one from a pipe, or chats at a terminal. MODEL is the path of a GGUF file (any file of "
-     "a sharded set), or a short name: 'smollm2' is what tools/fetch-model gets.",
+     "a sharded set) or of a Hugging Face folder (config.json, tokenizer.json, safetensors), or a short name: "
+     "'smollm2' is "
+     "what tools/fetch-model gets.",
      1, 1, command_run},
     {"info", FOR_INFO, "MODEL|SHAPE|URL|HUB-NAME [--tensors] [--ctx N] [--json]",
      "say what a model is and what memory it needs",

@@ -2,18 +2,37 @@
 #include "base/clock.h"
 #include "lab/bench_private.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { FIRST_PROMPT = 5 };
 
-/* Drops the file, or all files of a sharded set ("x-00001-of-00003.gguf"), from the page cache. */
+/* Drops all files with weights. */
+static bool drop_folder(DIR *folder, const char *path)
+{
+    static const char suffix[] = ".safetensors";
+    bool dropped = true;
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        char file[PATH_MAX];
+        size_t n = strlen(entry->d_name), n_suffix = sizeof suffix - 1;
+        if (n < n_suffix || strcmp(entry->d_name + n - n_suffix, suffix) != 0) continue;
+        dropped &=
+            (size_t)snprintf(file, sizeof file, "%s/%s", path, entry->d_name) < sizeof file && host_drop_file(file);
+    }
+    closedir(folder);
+    return dropped;
+}
+
+/* Drops the file, all files of a sharded set ("x-00001-of-00003.gguf"), or those of a folder from the page cache. */
 static bool drop_model(const char *name)
 {
     char path[PATH_MAX];
     unsigned n_shards;
     if (stile_model_find(name, path, sizeof path, NULL) != STILE_OK) return false;
+    DIR *folder = opendir(path);
+    if (folder) return drop_folder(folder, path);
     static const char shape[] = "00001-of-00003.gguf";
     size_t n = strlen(path);
     char *tail = path + (n < sizeof shape - 1 ? n : n - (sizeof shape - 1));

@@ -2,9 +2,11 @@
 #include "base/error.h"
 #include "base/paths.h"
 #include "file/hub.h"
+#include "model/folder.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct {
@@ -19,10 +21,22 @@ static bool looks_like_path(const char *name)
     return strchr(name, '/') || (n > suffix && strcmp(name + n - suffix, ".gguf") == 0);
 }
 
+/* A folder that is no model may share the name of one. */
+static bool is_model(const char *name)
+{
+    struct stat status;
+    return stat(name, &status) == 0 && (!S_ISDIR(status.st_mode) || folder_is_model(name));
+}
+
+/* Without the slashes that a folder's path may end with. */
 static int copy_path(const char *found, char *path, size_t capacity, struct stile_error *error)
 {
-    if (strlen(found) >= capacity) return error_set(error, STILE_ERROR_ARGUMENT, "path too long: %s", found);
-    strcpy(path, found);
+    size_t n = strlen(found);
+    while (n > 1 && found[n - 1] == '/')
+        n--;
+    if (n >= capacity) return error_set(error, STILE_ERROR_ARGUMENT, "path too long: %s", found);
+    memcpy(path, found, n);
+    path[n] = '\0';
     return 0;
 }
 
@@ -30,7 +44,7 @@ int stile_model_find(const char *name, char *path, size_t capacity, struct stile
 {
     char below[512], found[4096];
     const char *command = NULL;
-    bool is_here = access(name, F_OK) == 0;
+    bool is_here = is_model(name);
     if (!is_here && (remote_is_url(name) || hub_is_name(name)))
         return error_set(
             error, STILE_ERROR_IO,
@@ -50,8 +64,9 @@ int stile_model_find(const char *name, char *path, size_t capacity, struct stile
     if (command)
         return error_set(error, STILE_ERROR_IO, "model \"%s\" is not here yet (get it with `%s`; it goes to %s)", name,
                          command, found);
-    return error_set(error, STILE_ERROR_IO,
-                     "no model \"%s\": neither a file nor %s (`smollm2` is known by name, "
-                     "and `stile bench --shapes` lists shapes to plan with)",
-                     name, found);
+    return error_set(
+        error, STILE_ERROR_IO,
+        "no model \"%s\": neither a file, nor a folder with config.json, nor %s (`smollm2` is known by name, "
+        "and `stile bench --shapes` lists shapes to plan with)",
+        name, found);
 }
