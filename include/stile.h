@@ -377,9 +377,9 @@ struct stile_guesses {
 
 struct stile_generation {
     enum stile_finish finish;
-    uint32_t n_prompt_tokens;
-    uint32_t n_tokens; /* generated, an end token included */
-    uint32_t n_passes; /* evaluations for them: n_tokens - 1, less where guesses were right */
+    uint32_t n_prompt_tokens; /* of the prompt, evaluated: all of them, unless something ended that */
+    uint32_t n_tokens;        /* generated, an end token included */
+    uint32_t n_passes;        /* evaluations for them: n_tokens - 1, less where guesses were right */
     struct stile_guesses lookup, draft;
     uint64_t draft_ns;          /* of generate_ns: the draft model's part */
     uint64_t prompt_ns;         /* evaluating the prompt: to the first logits */

@@ -74,6 +74,7 @@ struct bench {
 };
 
 static size_t piece_bytes = SMALL_PIECE;
+static volatile int cancel;
 
 /* All experts' bytes in memory would be 1. */
 static void start(struct bench *bench, double room, int n_threads, const struct reader_options *options,
@@ -93,14 +94,15 @@ static void start(struct bench *bench, double room, int n_threads, const struct 
     bench->source = (struct shard_source){bench->reader, reader_add_file(bench->reader, path, &error)};
     assert_int_equal(expert_use_create(&bench->use, LAYERS, EXPERTS, USED, &error), 0);
     if (statistics) assert_true(expert_use_load(bench->use, statistics));
-    if (expert_cache_create(&bench->cache, model->program, bench->placement, &bench->source, n_threads, bench->use,
-                            &error))
+    if (expert_cache_create(&bench->cache, model->program, bench->placement, &bench->source, n_threads, &cancel,
+                            bench->use, &error))
         fail_msg("%s", error.message);
 }
 
 static void end(struct bench *bench)
 {
-    expert_cache_free(bench->cache);
+    expert_cache_stop(bench->cache);
+    expert_cache_free(bench->cache, !reader_stop(bench->reader));
     reader_free(bench->reader);
     expert_use_free(bench->use);
     placement_free(bench->placement);
@@ -462,6 +464,60 @@ static void warming_takes_the_only_frame(void **state)
     end(&bench);
 }
 
+static ssize_t hung_disk(int fd, void *to, size_t n, off_t offset)
+{
+    while (atomic_load(&held))
+        usleep(1000);
+    return pread(fd, to, n, offset);
+}
+
+static void *cancel_soon(void *unused)
+{
+    (void)unused;
+    usleep(100000);
+    cancel = 1;
+    return NULL;
+}
+
+/* Whoever waits for it can be cancelled; it may answer again, or not. With much room or little, and while warming up. */
+static void hanging_disk(void **state)
+{
+    (void)state;
+    const struct reader_options options = {.way = READER_CACHED, .pread = hung_disk, .patience_ms = 100};
+    static const double rooms[] = {0.01, 0.5};
+    for (int i = 0; i < 2; i++) {
+        struct bench bench;
+        struct pass pass;
+        pthread_t other;
+        uint32_t random = 3;
+        start(&bench, rooms[i], THREADS, &options, NULL);
+        start_pass(&pass, &bench);
+        assert_int_equal(expert_cache_warm(bench.cache, NULL), 0);
+        for (int round = 0; round < 2; round++) {
+            atomic_store(&held, true);
+            assert_int_equal(pthread_create(&other, NULL, cancel_soon, NULL), 0);
+            while (atomic_load(&pass.n_missing) == 0) {
+                choose_randomly(&pass, &random, 60);
+                run(&pass);
+            }
+            pthread_join(other, NULL);
+            assert_int_equal(expert_cache_failed(bench.cache, NULL), 0);
+            uint64_t before = expert_cache_shrink(bench.cache, UINT64_MAX);
+            assert_int_equal(expert_cache_shrink(bench.cache, before / 2), before);
+            if (i + round == 2) break;
+            atomic_store(&held, false);
+            atomic_store(&pass.n_missing, 0);
+            cancel = 0;
+            run(&pass);
+            assert_int_equal(pass.n_missing, 0);
+            assert_int_equal(pass.n_wrong, 0);
+        }
+        threads_free(pass.threads);
+        end(&bench);
+    }
+    cancel = 0;
+}
+
 static void too_little_room(void **state)
 {
     (void)state;
@@ -471,8 +527,9 @@ static void too_little_room(void **state)
     const struct reader_options options = {.way = READER_CACHED};
     start(&bench, 0.5, 1, &options, NULL);
     bench.placement->cache_bytes = 4096;
-    assert_int_equal(expert_cache_create(&cache, model->program, bench.placement, &bench.source, 1, bench.use, &error),
-                     STILE_ERROR_MEMORY);
+    assert_int_equal(
+        expert_cache_create(&cache, model->program, bench.placement, &bench.source, 1, NULL, bench.use, &error),
+        STILE_ERROR_MEMORY);
     end(&bench);
 }
 
@@ -552,6 +609,7 @@ int main(void)
         cmocka_unit_test(warming_takes_the_only_frame),
         cmocka_unit_test(too_little_room),
         cmocka_unit_test(same_logits),
+        cmocka_unit_test(hanging_disk), /* the last: its threads hang on */
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -27,8 +27,8 @@ struct cpu_weights {
     const struct placement *placement;
     void *user;
     /* The rows of a piece, readable until this thread releases it (RESIDENT: to the end of the run). If they are not there:
-     * waits for them, or without `wait` returns NULL at once. NULL with `wait`: they will never come; the run ends with
-     * the error IO. */
+     * waits for them, or without `wait` returns NULL at once. NULL with `wait`: they will never come, or the run is
+     * cancelled; it ends with the error IO, or CANCELLED. */
     const void *(*acquire)(void *user, size_t piece, bool wait);
     /* Not of RESIDENT pieces. */
     void (*release)(void *user, size_t piece);

@@ -5,12 +5,11 @@
 #include "base/topology.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* How long to wait before sleeping: longer than the gap between two operations or two tokens, short enough not to matter
  * to other processes. After a little spinning every look is followed by a yield: what we wait for may be a thread that
@@ -124,9 +123,7 @@ void threads_run(struct threads *threads, void (*fn)(void *arg, int i, int n), v
     threads_barrier(threads);
 }
 
-/* Signals meant for the program (Ctrl-C, a resized window) are for its own threads; a worker keeps only those that its own
- * work can raise. */
-static void block_signals(sigset_t *before)
+void threads_block_signals(sigset_t *before)
 {
     static const int kept[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP};
     sigset_t blocked;
@@ -136,19 +133,35 @@ static void block_signals(sigset_t *before)
     pthread_sigmask(SIG_SETMASK, &blocked, before);
 }
 
+void threads_restore_signals(const sigset_t *before)
+{
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+void threads_wait_briefly(pthread_cond_t *changed, pthread_mutex_t *lock)
+{
+    enum { BRIEFLY_NS = 50000000, SECOND_NS = 1000000000 };
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += BRIEFLY_NS;
+    until.tv_sec += until.tv_nsec / SECOND_NS;
+    until.tv_nsec %= SECOND_NS;
+    pthread_cond_timedwait(changed, lock, &until);
+}
+
 /* 0, or an errno value; n_started says how far it came. */
 static int start_workers(struct threads *pool)
 {
     sigset_t before;
     int failed = 0;
-    block_signals(&before); /* inherited by the workers */
+    threads_block_signals(&before);
     for (int i = 1; i < pool->n && !failed; i++) {
         struct worker *worker = &pool->workers[i - 1];
         *worker = (struct worker){.pool = pool, .i = i};
         failed = pthread_create(&worker->thread, NULL, worker_main, worker);
         if (!failed) pool->n_started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    threads_restore_signals(&before);
     return failed;
 }
 

@@ -11,6 +11,8 @@
 
 #include "base/error.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 
 enum { THREADS_MAX = 256 };
@@ -28,6 +30,14 @@ void threads_free(struct threads *threads);
 int threads_count(const struct threads *threads);
 void threads_run(struct threads *threads, void (*fn)(void *arg, int i, int n), void *arg);
 void threads_barrier(struct threads *threads);
+
+/* Round the creation of a thread, which inherits it: signals meant for the program (Ctrl-C, a resized window) are for its
+ * own threads; this one gets only those that its own work can raise. */
+void threads_block_signals(sigset_t *before);
+void threads_restore_signals(const sigset_t *before);
+
+/* pthread_cond_wait that returns after 50 ms at the latest, for those who have to look at a cancel flag too. */
+void threads_wait_briefly(pthread_cond_t *changed, pthread_mutex_t *lock);
 
 /* The part [*begin, *end) of n items that is thread i's of n_threads, in multiples of `grain`. */
 static inline void threads_split(size_t n, size_t grain, int i, int n_threads, size_t *begin, size_t *end)

@@ -1,7 +1,7 @@
 #include "file/ahead.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "base/threads.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -98,9 +98,8 @@ static void *read_pieces(void *argument)
 
 static void start_readers(struct ahead *ahead)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited: signals are for the program's own threads */
+    sigset_t before;
+    threads_block_signals(&before);
     for (int q = 0; q < ahead->n_queues; q++)
         atomic_store(&ahead->queues[q].next, 0);
     /* in turns, so that each disk has a reader where there cannot be as many threads */
@@ -108,7 +107,7 @@ static void start_readers(struct ahead *ahead)
            pthread_create(&ahead->readers[ahead->n_readers], NULL, read_pieces,
                           &ahead->queues[ahead->n_readers % ahead->n_queues]) == 0)
         ahead->n_readers++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    threads_restore_signals(&before);
 }
 
 static void join_readers(struct ahead *ahead)

@@ -1,6 +1,7 @@
 #include "file/reader.h"
 
 #include "base/clock.h"
+#include "base/threads.h"
 #include "file/reader_private.h"
 
 #include <assert.h>
@@ -157,9 +158,8 @@ void reader_finish(struct reader *reader, const struct reader_chunk *chunk)
 
 /* ---- by threads -------------------------------------------------------------------------------- */
 
-static void *read_chunks(void *argument)
+static void read_chunks(struct reader *reader)
 {
-    struct reader *reader = argument;
     struct reader_chunk chunk;
     for (;;) {
         pthread_mutex_lock(&reader->lock);
@@ -167,7 +167,7 @@ static void *read_chunks(void *argument)
         while (!reader->stop && !(taken = reader_take(reader, &chunk)))
             pthread_cond_wait(&reader->work, &reader->lock);
         pthread_mutex_unlock(&reader->lock);
-        if (!taken) return NULL;
+        if (!taken) return;
         ssize_t result;
         do
             result = reader->options.pread(chunk.fd, chunk.to + chunk.got_bytes, chunk.size_bytes - chunk.got_bytes,
@@ -175,6 +175,17 @@ static void *read_chunks(void *argument)
         while (!reader_chunk_advance(&chunk, result, errno));
         reader_finish(reader, &chunk);
     }
+}
+
+static void *run(void *argument)
+{
+    struct reader *reader = argument;
+    if (!reader->uring || !reader_uring_run(reader)) read_chunks(reader);
+    pthread_mutex_lock(&reader->lock);
+    reader->n_running--;
+    pthread_cond_broadcast(&reader->done);
+    pthread_mutex_unlock(&reader->lock);
+    return NULL;
 }
 
 /* ---- files ------------------------------------------------------------------------------------- */
@@ -244,15 +255,22 @@ bool reader_is_file(const struct reader *reader, int file, int fd)
 
 /* ---- the reader -------------------------------------------------------------------------------- */
 
+enum { N_IN_FLIGHT = 16, CHUNK_BYTES = 2 << 20, PATIENCE_MS = 3000, MS_NS = 1000000 };
+
 static int start_threads(struct reader *reader, struct stile_error *error)
 {
-    void *(*work)(void *) = reader->uring ? reader_uring_run : read_chunks;
-    int n = reader->uring ? 1 : reader->options.n_in_flight;
-    for (; reader->n_threads < n; reader->n_threads++) {
-        int failed = pthread_create(&reader->threads[reader->n_threads], NULL, work, reader);
-        if (failed) return error_set(error, STILE_ERROR_MEMORY, "cannot start a reading thread: %s", strerror(failed));
+    int n = reader->uring ? 1 : reader->options.n_in_flight, failed = 0;
+    sigset_t before;
+    threads_block_signals(&before);
+    pthread_mutex_lock(&reader->lock);
+    while (reader->n_threads < n && !failed) {
+        failed = pthread_create(&reader->threads[reader->n_threads], NULL, run, reader);
+        if (!failed) reader->n_threads++;
     }
-    return 0;
+    reader->n_running = reader->n_threads;
+    pthread_mutex_unlock(&reader->lock);
+    threads_restore_signals(&before);
+    return failed ? error_set(error, STILE_ERROR_MEMORY, "cannot start a reading thread: %s", strerror(failed)) : 0;
 }
 
 int reader_create(struct reader **reader, const struct reader_options *options, struct stile_error *error)
@@ -260,8 +278,9 @@ int reader_create(struct reader **reader, const struct reader_options *options, 
     struct reader *r = calloc(1, sizeof *r);
     if (!r) return error_memory(error, sizeof *r, "a reader");
     r->options = *options;
-    if (r->options.n_in_flight == 0) r->options.n_in_flight = 16;
-    if (r->options.chunk_bytes == 0) r->options.chunk_bytes = (size_t)2 << 20;
+    if (r->options.n_in_flight == 0) r->options.n_in_flight = N_IN_FLIGHT;
+    if (r->options.chunk_bytes == 0) r->options.chunk_bytes = CHUNK_BYTES;
+    if (r->options.patience_ms == 0) r->options.patience_ms = PATIENCE_MS;
     if (!r->options.pread) r->options.pread = pread;
     assert(r->options.n_in_flight > 0 && r->options.n_in_flight <= READER_IN_FLIGHT_MAX);
     assert(r->options.chunk_bytes % READER_ALIGNMENT == 0);
@@ -278,20 +297,35 @@ int reader_create(struct reader **reader, const struct reader_options *options, 
     return 0;
 }
 
-void reader_free(struct reader *reader)
+bool reader_stop(struct reader *reader)
 {
-    if (!reader) return;
+    if (reader->stopped) return !reader->hangs;
+    uint64_t until_ns = clock_ns() + (uint64_t)reader->options.patience_ms * MS_NS;
+    reader->stopped = true;
     pthread_mutex_lock(&reader->lock);
     reader->stop = true;
     pthread_cond_broadcast(&reader->work);
     pthread_mutex_unlock(&reader->lock);
     if (reader->uring) reader_uring_wake(reader->uring);
+    pthread_mutex_lock(&reader->lock);
+    while (reader->n_running > 0 && clock_ns() < until_ns)
+        threads_wait_briefly(&reader->done, &reader->lock);
+    reader->hangs = reader->n_running > 0;
+    pthread_mutex_unlock(&reader->lock);
     for (int i = 0; i < reader->n_threads; i++)
-        pthread_join(reader->threads[i], NULL);
+        if (reader->hangs)
+            pthread_detach(reader->threads[i]);
+        else
+            pthread_join(reader->threads[i], NULL);
+    return !reader->hangs;
+}
+
+void reader_free(struct reader *reader)
+{
+    if (!reader || !reader_stop(reader)) return;
     reader_uring_free(reader->uring);
-    for (int i = 0; i < reader->n_files; i++) {
+    for (int i = 0; i < reader->n_files; i++)
         close_file(&reader->files[i]);
-    }
     free(reader->files);
     pthread_cond_destroy(&reader->done);
     pthread_cond_destroy(&reader->work);
@@ -346,6 +380,15 @@ bool reader_drop(struct reader *reader, struct reader_read *read)
 bool reader_is_done(const struct reader_read *read)
 {
     return atomic_load_explicit(&read->done, memory_order_acquire);
+}
+
+bool reader_wait_briefly(struct reader *reader, struct reader_read *read)
+{
+    if (reader_is_done(read)) return true;
+    pthread_mutex_lock(&reader->lock);
+    if (!reader_is_done(read)) threads_wait_briefly(&reader->done, &reader->lock);
+    pthread_mutex_unlock(&reader->lock);
+    return reader_is_done(read);
 }
 
 int reader_wait(struct reader *reader, struct reader_read *read, struct stile_error *error)

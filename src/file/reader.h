@@ -26,6 +26,7 @@ struct reader_options {
     int n_in_flight;    /* chunks on their way at once, 1 to READER_IN_FLIGHT_MAX; 0: 16 */
     size_t chunk_bytes; /* a multiple of READER_ALIGNMENT; 0: 2 MiB */
     bool threads;       /* do not use io_uring */
+    int patience_ms;    /* of reader_stop; 0: 3 s */
     /* Stands for pread, with threads: how tests make disks fail. NULL: pread. */
     ssize_t (*pread)(int fd, void *to, size_t size_bytes, off_t offset);
 };
@@ -54,7 +55,10 @@ struct reader_stats {
 struct reader;
 
 int reader_create(struct reader **reader, const struct reader_options *options, struct stile_error *error);
-/* Waits for what is under way; reads that nobody has begun are dropped. */
+/* Begins nothing more, and waits for what is under way, with patience. False: the disk hangs; it may still write to the
+ * buffers and to the reads, so that neither may be freed any more. */
+bool reader_stop(struct reader *reader);
+/* Stops; where the disk hangs, what its threads still need is left to them. */
 void reader_free(struct reader *reader);
 /* Opens a file; returns its number, or a negative code. Not while reads are under way. */
 int reader_add_file(struct reader *reader, const char *path, struct stile_error *error);
@@ -72,6 +76,8 @@ void reader_hurry(struct reader *reader, struct reader_read *read);
 /* Takes a read back, which is then over; false: it is under way, or done. */
 bool reader_drop(struct reader *reader, struct reader_read *read);
 bool reader_is_done(const struct reader_read *read);
+/* Waits 50 ms at most; true: it is done. */
+bool reader_wait_briefly(struct reader *reader, struct reader_read *read);
 /* IO when the disk failed or the file is too short; says which file and where. */
 int reader_wait(struct reader *reader, struct reader_read *read, struct stile_error *error);
 /* The bytes at `offset`, inside of the buffer. */

@@ -59,6 +59,9 @@ struct reader {
     struct reader_uring *uring; /* NULL: threads read */
     pthread_t threads[READER_IN_FLIGHT_MAX];
     int n_threads;
+    int n_running; /* of these, under the lock */
+    bool stopped;  /* reader_stop has been called; `hangs` is what came of it */
+    bool hangs;
 };
 
 /* The next chunk to begin, under the lock; false: there is none. */
@@ -72,7 +75,7 @@ struct reader_uring *reader_uring_create(int n_in_flight);
 void reader_uring_free(struct reader_uring *uring);
 /* There is new work, or it is time to stop. */
 void reader_uring_wake(struct reader_uring *uring);
-/* The reading thread; the argument is the reader. */
-void *reader_uring_run(void *reader);
+/* Reads through the ring until it is time to stop. False: the ring is of no use any more, its reads have failed. */
+bool reader_uring_run(struct reader *reader);
 
 #endif

@@ -5,6 +5,7 @@
 
 #ifdef __linux__
 
+#include <errno.h>
 #include <liburing.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,6 +16,7 @@ struct reader_uring {
     int wake; /* an eventfd that the ring always has a read on */
     uint64_t wake_count;
     int n_in_flight;
+    bool closed;                 /* the ring is */
     struct reader_chunk *chunks; /* (n_in_flight) */
     bool *used;
 };
@@ -51,7 +53,7 @@ struct reader_uring *reader_uring_create(int n_in_flight)
 void reader_uring_free(struct reader_uring *uring)
 {
     if (!uring) return;
-    io_uring_queue_exit(&uring->ring);
+    if (!uring->closed) io_uring_queue_exit(&uring->ring);
     close(uring->wake);
     free(uring->used);
     free(uring->chunks);
@@ -99,15 +101,40 @@ static int begin_chunks(struct reader *reader, bool *stop)
     return n;
 }
 
-void *reader_uring_run(void *argument)
+/* Hands over what is prepared and waits for something to end. False: the kernel will not have it, and will not later. */
+static bool submit_and_wait(struct reader_uring *u)
 {
-    struct reader *reader = argument;
+    int result = io_uring_submit_and_wait(&u->ring, 1);
+    if (result >= 0 || result == -EINTR) return true;
+    if (result != -EAGAIN && result != -EBUSY && result != -ENOMEM) return false;
+    usleep(1000); /* there is no memory at the moment, or too much has ended: that is looked at next */
+    return true;
+}
+
+/* Closes the ring, which ends what is under way, and lets all its reads fail. */
+static void give_up(struct reader *reader)
+{
+    struct reader_uring *u = reader->uring;
+    io_uring_queue_exit(&u->ring);
+    u->closed = true;
+    for (int i = 0; i < u->n_in_flight; i++) {
+        if (!u->used[i]) continue;
+        u->chunks[i].failed = EIO;
+        reader_finish(reader, &u->chunks[i]);
+    }
+}
+
+bool reader_uring_run(struct reader *reader)
+{
     struct reader_uring *u = reader->uring;
     bool stop = false;
     submit_wake(u);
     while (begin_chunks(reader, &stop) > 0 || !stop) {
         struct io_uring_cqe *cqe;
-        io_uring_submit_and_wait(&u->ring, 1);
+        if (!submit_and_wait(u)) {
+            give_up(reader);
+            return false;
+        }
         while (io_uring_peek_cqe(&u->ring, &cqe) == 0) {
             struct reader_chunk *chunk = io_uring_cqe_get_data(cqe);
             int result = cqe->res;
@@ -122,7 +149,7 @@ void *reader_uring_run(void *argument)
             }
         }
     }
-    return NULL;
+    return true;
 }
 
 #else
@@ -143,9 +170,9 @@ void reader_uring_wake(struct reader_uring *uring)
     (void)uring;
 }
 
-void *reader_uring_run(void *reader)
+bool reader_uring_run(struct reader *reader)
 {
-    return reader;
+    return !reader;
 }
 
 #endif

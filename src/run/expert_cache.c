@@ -1,3 +1,4 @@
+#include "base/threads.h"
 #include "run/expert_cache_private.h"
 
 /* ---- frames ------------------------------------------------------------------------------------ */
@@ -9,14 +10,14 @@ void expert_cache_start_read(struct expert_cache *cache, size_t piece, uint32_t 
     struct pool *pool = &cache->pools[part->pool];
     part->frame = frame;
     pool->pieces[frame] = (uint32_t)piece;
-    pool->reads[frame] = (struct reader_read){
-        .file = cache->sources[p->shard].file,
-        .offset = p->offset_bytes,
-        .size_bytes = p->size_bytes,
-        .buffer = pool->memory + frame * pool->room_bytes,
-        .idle = idle,
-    };
-    reader_start(reader_of(cache, piece), &pool->reads[frame]);
+    /* one by one: where a read has failed, others may still look whether it is done */
+    struct reader_read *read = &pool->reads[frame];
+    read->file = cache->sources[p->shard].file;
+    read->offset = p->offset_bytes;
+    read->size_bytes = p->size_bytes;
+    read->buffer = pool->memory + frame * pool->room_bytes;
+    read->idle = idle;
+    reader_start(reader_of(cache, piece), read);
 }
 
 static void set_frame_free(struct pool *pool, struct part *part)
@@ -44,14 +45,14 @@ void expert_cache_settle(struct expert_cache *cache, size_t piece)
     pthread_cond_broadcast(&cache->changed);
 }
 
-void expert_cache_await(struct expert_cache *cache, size_t piece)
+void expert_cache_await(struct expert_cache *cache, size_t piece, const volatile int *cancel)
 {
     struct part *part = &cache->parts[piece];
     atomic_fetch_add(&part->holders, 1);
-    while (part->frame != none && !is_present(part)) {
+    while (part->frame != none && !is_present(part) && !cache->stop && !(cancel && *cancel)) {
         struct reader_read *read = &cache->pools[part->pool].reads[part->frame];
         pthread_mutex_unlock(&cache->lock);
-        reader_wait(reader_of(cache, piece), read, NULL);
+        reader_wait_briefly(reader_of(cache, piece), read);
         pthread_mutex_lock(&cache->lock);
         expert_cache_settle(cache, piece);
     }
@@ -229,10 +230,8 @@ void expert_cache_begin(struct expert_cache *cache)
     for (size_t i = 0; i < cache->n_wanted; i++) {
         struct part *part = &cache->parts[cache->wanted[i]];
         atomic_store(&part->needed, 0);
-        if (cache->broken && part->frame != none) { /* what comes of it is not the next pass's business */
-            reader_wait(reader_of(cache, cache->wanted[i]), &cache->pools[part->pool].reads[part->frame], NULL);
-            expert_cache_settle(cache, cache->wanted[i]);
-        }
+        /* what comes of it is not the next pass's business */
+        if (cache->broken) expert_cache_await(cache, cache->wanted[i], cache->cancel);
     }
     forget_expected(cache);
     cache->n_wanted = cache->n_started = 0;
@@ -305,10 +304,10 @@ static void wait_for_frame(struct expert_cache *cache, const struct pool *pool)
     for (uint32_t f = 0; f < pool->n_begun; f++) {
         uint32_t piece = pool->pieces[f];
         if (piece == none || is_present(&cache->parts[piece]) || atomic_load(&cache->parts[piece].needed) > 0) continue;
-        expert_cache_await(cache, piece); /* nobody else waits for what was guessed wrong */
+        expert_cache_await(cache, piece, cache->cancel); /* nobody else waits for what was guessed wrong */
         return;
     }
-    pthread_cond_wait(&cache->changed, &cache->lock);
+    threads_wait_briefly(&cache->changed, &cache->lock);
 }
 
 /* This thread holds the piece already, so that nobody takes its frame. */
@@ -316,9 +315,9 @@ static bool wait_for(struct expert_cache *cache, size_t piece)
 {
     struct part *part = &cache->parts[piece];
     pthread_mutex_lock(&cache->lock);
-    while (!is_present(part) && !cache->broken) {
+    while (!is_present(part) && !cache->broken && !(cache->cancel && *cache->cancel)) {
         if (part->frame != none) {
-            expert_cache_await(cache, piece);
+            expert_cache_await(cache, piece, cache->cancel);
             continue;
         }
         if (atomic_load(&cache->starved)) start_reads(cache);
@@ -326,7 +325,7 @@ static bool wait_for(struct expert_cache *cache, size_t piece)
         if (atomic_load(&cache->starved))
             wait_for_frame(cache, &cache->pools[part->pool]);
         else
-            pthread_cond_wait(&cache->changed, &cache->lock); /* it is not wanted yet */
+            threads_wait_briefly(&cache->changed, &cache->lock); /* it is not wanted yet */
     }
     bool there = is_present(part);
     pthread_mutex_unlock(&cache->lock);

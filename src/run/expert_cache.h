@@ -27,12 +27,15 @@ struct shard_source {
 
 struct expert_cache;
 
-/* Everything given must outlive the cache; sources: (shards). n_threads compute. ARGUMENT, MEMORY. */
+/* Everything given must outlive the cache; sources: (shards). n_threads compute; `cancel`, which may be NULL, ends what
+ * they wait for. ARGUMENT, MEMORY. */
 int expert_cache_create(struct expert_cache **cache, const struct program *program, const struct placement *placement,
-                        const struct shard_source *sources, int n_threads, struct expert_use *use,
-                        struct stile_error *error);
-/* Waits for the reads under way. */
-void expert_cache_free(struct expert_cache *cache);
+                        const struct shard_source *sources, int n_threads, const volatile int *cancel,
+                        struct expert_use *use, struct stile_error *error);
+/* Stops warming up. */
+void expert_cache_stop(struct expert_cache *cache);
+/* After its readers were stopped; `hangs`: one of them does (reader_stop), so that what it may still write to is left. */
+void expert_cache_free(struct expert_cache *cache, bool hangs);
 
 /* Fills empty frames in the background, with the experts that were most used before; what passes want goes first. Once. */
 int expert_cache_warm(struct expert_cache *cache, struct stile_error *error);

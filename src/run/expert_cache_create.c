@@ -1,3 +1,4 @@
+#include "base/threads.h"
 #include "run/expert_cache_private.h"
 
 #include <assert.h>
@@ -25,7 +26,7 @@ static bool warm_piece(struct expert_cache *cache, size_t piece, bool *started)
 static void warm_wait(struct expert_cache *cache, size_t piece)
 {
     pthread_mutex_lock(&cache->lock);
-    expert_cache_await(cache, piece);
+    expert_cache_await(cache, piece, NULL);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -78,7 +79,10 @@ int expert_cache_warm(struct expert_cache *cache, struct stile_error *error)
     if (!cache->warm_order) return error_memory(error, n * sizeof *cache->warm_order, "an order of experts");
     expert_use_order(cache->use, cache->warm_order);
     atomic_store(&cache->warming, true);
+    sigset_t before;
+    threads_block_signals(&before);
     int failed = pthread_create(&cache->warmer, NULL, warm, cache);
+    threads_restore_signals(&before);
     if (failed) return error_set(error, STILE_ERROR_MEMORY, "cannot start a thread: %s", strerror(failed));
     cache->has_warmer = true;
     return 0;
@@ -89,14 +93,14 @@ bool expert_cache_is_warming(const struct expert_cache *cache)
     return atomic_load(&cache->warming);
 }
 
-static void stop_warming(struct expert_cache *cache)
+void expert_cache_stop(struct expert_cache *cache)
 {
     pthread_mutex_lock(&cache->lock);
     cache->stop = true;
     pthread_cond_broadcast(&cache->changed);
     pthread_mutex_unlock(&cache->lock);
     if (cache->has_warmer) pthread_join(cache->warmer, NULL);
-    cache->has_warmer = false;
+    cache->has_warmer = cache->stop = false;
 }
 
 /* ---- the cache --------------------------------------------------------------------------------- */
@@ -194,8 +198,8 @@ static int fill(struct expert_cache *cache, struct stile_error *error)
 }
 
 int expert_cache_create(struct expert_cache **cache, const struct program *program, const struct placement *placement,
-                        const struct shard_source *sources, int n_threads, struct expert_use *use,
-                        struct stile_error *error)
+                        const struct shard_source *sources, int n_threads, const volatile int *cancel,
+                        struct expert_use *use, struct stile_error *error)
 {
     assert(placement->n_pieces < none);
     struct expert_cache *c = calloc(1, sizeof *c);
@@ -204,33 +208,33 @@ int expert_cache_create(struct expert_cache **cache, const struct program *progr
     c->placement = placement;
     c->sources = sources;
     c->n_threads = n_threads;
+    c->cancel = cancel;
     c->use = use;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     int failed = fill(c, error);
     if (failed) {
-        expert_cache_free(c);
+        expert_cache_free(c, false);
         return failed;
     }
     *cache = c;
     return 0;
 }
 
-static void free_pool(struct expert_cache *cache, struct pool *pool)
+static void free_pool(struct pool *pool, bool hangs)
 {
-    for (uint32_t f = 0; f < pool->n_begun; f++)
-        if (pool->pieces[f] != none) reader_wait(reader_of(cache, pool->pieces[f]), &pool->reads[f], NULL);
-    if (pool->memory) munmap(pool->memory, pool->mapped_bytes);
     free(pool->pieces);
+    if (hangs) return;
+    if (pool->memory) munmap(pool->memory, pool->mapped_bytes);
     free(pool->reads);
 }
 
-void expert_cache_free(struct expert_cache *cache)
+void expert_cache_free(struct expert_cache *cache, bool hangs)
 {
     if (!cache) return;
-    stop_warming(cache);
+    expert_cache_stop(cache);
     for (size_t i = 0; i < cache->n_pools; i++)
-        free_pool(cache, &cache->pools[i]);
+        free_pool(&cache->pools[i], hangs);
     pthread_cond_destroy(&cache->changed);
     pthread_mutex_destroy(&cache->lock);
     free(cache->layers);
@@ -287,18 +291,15 @@ static void drop_frame(struct expert_cache *cache, struct pool *pool)
 uint64_t expert_cache_shrink(struct expert_cache *cache, uint64_t bytes)
 {
     uint64_t taken_bytes = 0;
-    stop_warming(cache);
+    expert_cache_stop(cache);
     pthread_mutex_lock(&cache->lock);
     for (size_t i = 0; i < cache->n_pools; i++) {
         struct pool *pool = &cache->pools[i];
         for (uint32_t f = 0; f < pool->n_begun; f++)
-            if (pool->pieces[f] != none) {
-                size_t piece = pool->pieces[f];
-                reader_wait(reader_of(cache, piece), &pool->reads[f], NULL);
-                expert_cache_settle(cache, piece);
-            }
+            if (pool->pieces[f] != none) expert_cache_await(cache, pool->pieces[f], cache->cancel);
         taken_bytes += pool->n_frames * pool->room_bytes;
     }
+    if (cache->cancel && *cache->cancel) bytes = taken_bytes; /* reads may be under way: another time */
     uint64_t before_bytes = taken_bytes;
     for (size_t i = 0; i < cache->n_pools && before_bytes > bytes; i++) {
         struct pool *pool = &cache->pools[i];

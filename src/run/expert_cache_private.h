@@ -51,6 +51,7 @@ struct expert_cache {
     const struct placement *placement;
     const struct shard_source *sources;
     int n_threads;
+    const volatile int *cancel; /* may be NULL */
     struct expert_use *use;
     struct span *layers; /* (n_layers) */
     struct part *parts;  /* (n_pieces) */
@@ -96,8 +97,9 @@ static inline struct reader *reader_of(const struct expert_cache *cache, size_t 
 void expert_cache_start_read(struct expert_cache *cache, size_t piece, uint32_t frame, bool idle);
 /* Takes note of what a read that has ended brought. */
 void expert_cache_settle(struct expert_cache *cache, size_t piece);
-/* Waits until a piece's read, if it has one under way, has ended; gives up the lock meanwhile. */
-void expert_cache_await(struct expert_cache *cache, size_t piece);
+/* Waits until a piece's read, if it has one under way, has ended, or *cancel, or it is time to stop; gives up the lock
+ * meanwhile. */
+void expert_cache_await(struct expert_cache *cache, size_t piece, const volatile int *cancel);
 /* Gives up a piece; false: somebody holds it, or it is not there. */
 bool expert_cache_evict(struct expert_cache *cache, size_t piece);
 

@@ -117,11 +117,13 @@ int stile_generate(struct stile_session *session, struct stile_sampler *sampler,
 {
     static const struct stile_generate_options none = {0};
     struct pending pending = {.options = options ? options : &none};
-    *result = (struct stile_generation){.n_prompt_tokens = (uint32_t)n_prompt};
+    *result = (struct stile_generation){0};
+    uint32_t n_before = session->n_used;
     uint64_t begin_ns = clock_ns(), begin_bytes = session->read_bytes, begin_disk = disk_bytes(session);
     session->has_generated = true;
     int failed = stile_eval(session, prompt, n_prompt, error);
     result->prompt_ns = clock_ns() - begin_ns;
+    result->n_prompt_tokens = session->n_used - n_before;
     result->prompt_bytes = session->read_bytes - begin_bytes;
     result->prompt_disk_bytes = disk_bytes(session) - begin_disk;
     result->finish = STILE_FINISH_CANCELLED;

@@ -29,6 +29,14 @@ static int open_shape(struct stile_model **model, const char *shape, const char 
     return failed ? failed : loaded_create(model, name, gguf, begin_ns, error);
 }
 
+static int refuse_user(const char *url, struct stile_error *error)
+{
+    const char *host = strstr(url, "://") + 3;
+    if (!memchr(host, '@', strcspn(host, "/?#"))) return 0;
+    return error_set(error, STILE_ERROR_ARGUMENT,
+                     "a URL with a user name in it is not supported: it would end up in messages and records");
+}
+
 /* `url` is changed: cut before its query, and made that of the file where it is that of the file's page at the hub. */
 static int open_url(struct stile_model **model, struct remote *remote, const char *home, char *url,
                     struct stile_error *error)
@@ -44,16 +52,14 @@ static int open_url(struct stile_model **model, struct remote *remote, const cha
         return error_set(error, STILE_ERROR_ARGUMENT, "%.200s: what follows the ? is too long", url);
     strcpy(query, url + n);
     url[n] = '\0';
-    const char *host = strstr(url, "://") + 3;
-    if (memchr(host, '@', strcspn(host, "/")))
-        return error_set(error, STILE_ERROR_ARGUMENT,
-                         "a URL with a user name in it is not supported: it would end up in messages and records");
+    int failed = refuse_user(url, error);
+    if (failed) return failed;
     const char *at = remote_same_server(url, home) ? strstr(url, page) : NULL;
     buffer_add(&path, url, at ? (size_t)(at - url) : n);
     if (at) buffer_printf(&path, "%s%s", file, at + strlen(page));
     if (path.failed) return error_memory(error, n, "a URL");
     struct gguf_source source = remote_source(remote, query);
-    int failed = gguf_open_source(&gguf, path.data, &source, error);
+    failed = gguf_open_source(&gguf, path.data, &source, error);
     if (!failed) failed = loaded_create(model, path.data, gguf, begin_ns, error);
     buffer_free(&path);
     return failed;
@@ -74,7 +80,8 @@ static int open_remote(struct stile_model **model, const char *name, const struc
     char *url = NULL;
     if (!remote_is_url(home))
         return error_set(error, STILE_ERROR_ARGUMENT, "HF_ENDPOINT is \"%.200s\", not a URL such as " HUB_HOME, home);
-    int failed = remote_create(&remote, &how, error);
+    int failed = refuse_user(home, error);
+    if (!failed) failed = remote_create(&remote, &how, error);
     if (failed) return failed;
     if (!remote_is_url(name))
         failed = hub_find(remote, home, name, &url, error);

@@ -81,7 +81,8 @@ static const char proc_folder[] = "/proc", cgroup_folder[] = "/sys/fs/cgroup";
 static int place_weights(struct stile_session *s, struct stile_error *error)
 {
     const struct gguf *gguf = s->model->model->gguf;
-    struct tiers_options options = {.n_threads = (int)s->options.n_threads, .reader = {.way = READER_FASTEST}};
+    struct tiers_options options = {
+        .n_threads = (int)s->options.n_threads, .reader = {.way = READER_FASTEST}, .cancel = s->options.cancel};
     struct machine_memory memory;
     struct placement *placement;
     machine_memory_read(&memory, proc_folder, cgroup_folder);
@@ -271,8 +272,9 @@ static int run_batch(struct stile_session *session, const struct cpu_batch *batc
         budget_keep(session->tiers, &memory);
         session->looked_ns = clock_ns();
     }
-    if (session->tiers) tiers_begin_pass(session->tiers);
-    int failed = cpu_run(session->cpu, batch, error);
+    int failed = session->tiers ? tiers_begin_pass(session->tiers, error) : 0;
+    if (failed) return failed;
+    failed = cpu_run(session->cpu, batch, error);
     if (session->tiers) failed = tiers_end_pass(session->tiers, failed, error);
     return failed ? failed : gguf_check_maps(session->model->model->gguf, error);
 }

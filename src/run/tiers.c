@@ -1,6 +1,7 @@
 #include "run/tiers.h"
 
 #include "base/clock.h"
+#include "base/threads.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -29,7 +30,8 @@ struct tiers {
     struct placement *placement;
     struct cpu_weights weights;
     int n_threads;
-    struct disk *disks; /* (n_disks) */
+    const volatile int *cancel; /* may be NULL */
+    struct disk *disks;         /* (n_disks) */
     size_t n_disks;
     struct shard_source *shards;  /* (n_shards) */
     struct expert_cache *experts; /* NULL: none are CACHED */
@@ -47,6 +49,7 @@ struct tiers {
     size_t n_free;
     atomic_bool failed;
     struct stile_error error;
+    bool broken_off; /* a pass was, and not all reads that it left have ended */
     uint64_t n_passes;
     atomic_uint_least64_t waiting_ns; /* of all threads */
 };
@@ -99,6 +102,19 @@ static void advance(struct tiers *t)
     pthread_cond_broadcast(&t->changed);
 }
 
+static bool is_cancelled(const struct tiers *t)
+{
+    return t->cancel && *t->cancel;
+}
+
+/* Waits for a read that was started; false: cancelled. */
+static bool await(struct tiers *t, size_t i)
+{
+    while (!reader_wait_briefly(t->shards[t->placement->pieces[i].shard].reader, &t->states[i].read))
+        if (is_cancelled(t)) return false;
+    return true;
+}
+
 /* ---- for the backend --------------------------------------------------------------------------- */
 
 static void fail(struct tiers *t, const struct stile_error *error)
@@ -119,17 +135,17 @@ static bool is_there(const struct piece_state *state)
            state->read.failed == 0;
 }
 
-/* Waits until the piece has come; false: it never will. */
+/* Waits until the piece has come; false: it never will, or nobody wants it any more. */
 static bool wait_for(struct tiers *t, size_t i)
 {
     struct piece_state *state = &t->states[i];
     struct stile_error error;
     pthread_mutex_lock(&t->lock);
-    while (atomic_load(&state->phase) != STARTED && !atomic_load(&t->failed))
-        pthread_cond_wait(&t->changed, &t->lock);
-    bool failed = atomic_load(&t->failed);
+    while (atomic_load(&state->phase) != STARTED && !atomic_load(&t->failed) && !is_cancelled(t))
+        threads_wait_briefly(&t->changed, &t->lock);
+    bool started = atomic_load(&state->phase) == STARTED && !atomic_load(&t->failed);
     pthread_mutex_unlock(&t->lock);
-    if (failed) return false;
+    if (!started || !await(t, i)) return false;
     if (reader_wait(t->shards[t->placement->pieces[i].shard].reader, &state->read, &error) == 0) return true;
     fail(t, &error);
     return false;
@@ -184,14 +200,19 @@ static void expect(void *user, int32_t layer, const uint32_t *experts, size_t n)
 
 /* ---- passes ------------------------------------------------------------------------------------ */
 
-/* Nothing is held, nothing failed, the cursor is at the beginning. For the time between passes, under the lock. */
-static void reset(struct tiers *t)
+/* Nothing is held, nothing failed, the cursor is at the beginning. For the time between passes. False: the disk is still
+ * reading what was streamed, and we are cancelled. */
+static bool reset(struct tiers *t)
 {
     const struct placement *p = t->placement;
+    t->broken_off = true;
+    for (size_t i = 0; i < p->n_pieces; i++)
+        if (p->pieces[i].tier == TIER_STREAMED && atomic_load(&t->states[i].phase) == STARTED && !await(t, i))
+            return false;
+    pthread_mutex_lock(&t->lock);
     for (size_t i = 0; i < p->n_pieces; i++) {
         struct piece_state *state = &t->states[i];
         bool streamed = p->pieces[i].tier == TIER_STREAMED, started = atomic_load(&state->phase) == STARTED;
-        if (streamed && started) reader_wait(t->shards[p->pieces[i].shard].reader, &state->read, NULL);
         if (started && (streamed || (reader_is_done(&state->read) && state->read.failed)))
             atomic_store(&state->phase, ABSENT);
         atomic_store(&state->n_left, t->n_threads);
@@ -201,14 +222,19 @@ static void reset(struct tiers *t)
     t->cursor = 0;
     t->loaded = false;
     atomic_store(&t->failed, false);
+    t->broken_off = false;
+    pthread_mutex_unlock(&t->lock);
+    return true;
 }
 
-void tiers_begin_pass(struct tiers *tiers)
+int tiers_begin_pass(struct tiers *tiers, struct stile_error *error)
 {
+    if (tiers->broken_off && !reset(tiers)) return error_set(error, STILE_ERROR_CANCELLED, "cancelled");
     pthread_mutex_lock(&tiers->lock);
     advance(tiers);
     pthread_mutex_unlock(&tiers->lock);
     if (tiers->experts) expert_cache_begin(tiers->experts);
+    return 0;
 }
 
 int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error)
@@ -216,11 +242,9 @@ int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error)
     pthread_mutex_lock(&tiers->lock);
     if (failed == STILE_ERROR_IO && tiers->experts) expert_cache_failed(tiers->experts, error);
     if (failed == STILE_ERROR_IO && atomic_load(&tiers->failed) && error) *error = tiers->error;
-    if (failed)
-        reset(tiers);
-    else
-        tiers->n_passes++;
+    tiers->n_passes += !failed;
     pthread_mutex_unlock(&tiers->lock);
+    if (failed) reset(tiers);
     return failed;
 }
 
@@ -233,10 +257,13 @@ static bool is_resident_matrix(const struct tiers *t, size_t i)
 /* At most half of what they have at a time: others may have wanted it for a moment only. Returns what was given back. */
 static uint64_t shrink_experts(struct tiers *t, uint64_t size_bytes)
 {
-    uint64_t kept_bytes = t->placement->cache_bytes, half_bytes = kept_bytes / 2;
-    t->placement->cache_bytes =
-        expert_cache_shrink(t->experts, kept_bytes - (size_bytes < half_bytes ? size_bytes : half_bytes));
-    return kept_bytes - t->placement->cache_bytes;
+    uint64_t before_bytes = t->placement->cache_bytes, half_bytes = before_bytes / 2;
+    uint64_t after_bytes =
+        expert_cache_shrink(t->experts, before_bytes - (size_bytes < half_bytes ? size_bytes : half_bytes));
+    pthread_mutex_lock(&t->lock);
+    t->placement->cache_bytes = after_bytes;
+    pthread_mutex_unlock(&t->lock);
+    return before_bytes - after_bytes;
 }
 
 void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
@@ -245,9 +272,8 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
     struct placement *p = t->placement;
     uint64_t all_bytes = 0, passed_bytes = 0, given_bytes = 0;
     if (t->experts) given_bytes = shrink_experts(t, size_bytes);
-    if (p->n_slots == 0) return;
+    if (p->n_slots == 0 || !reset(t)) return;
     pthread_mutex_lock(&t->lock);
-    reset(t);
     for (size_t i = 0; i < p->n_pieces; i++)
         if (is_resident_matrix(t, i)) all_bytes += reader_buffer_bytes(p->pieces[i].size_bytes);
     for (size_t i = 0; i < p->n_pieces && given_bytes < size_bytes; i++) {
@@ -258,7 +284,7 @@ void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
         passed_bytes += room;
         /* as large a share of what was passed as of all */
         if ((double)given_bytes * (double)all_bytes > (double)size_bytes * (double)passed_bytes) continue;
-        if (atomic_load(&state->phase) == STARTED) reader_wait(t->shards[piece->shard].reader, &state->read, NULL);
+        if (atomic_load(&state->phase) == STARTED && !await(t, i)) break;
         atomic_store(&state->phase, ABSENT);
         madvise(t->memory + t->places[i], room, MADV_DONTNEED);
         piece->tier = TIER_STREAMED;
@@ -349,19 +375,21 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
     t->program = program;
     t->placement = placement;
     t->n_threads = options->n_threads;
+    t->cancel = options->cancel;
     t->weights = (struct cpu_weights){placement, t, acquire, release, want, expect};
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->changed, NULL);
     int failed = open_files(t, &options->reader, error);
     if (!failed) failed = reserve(t, error);
     if (!failed && placement->tier_bytes[TIER_CACHED] > 0)
-        failed = expert_cache_create(&t->experts, program, placement, t->shards, t->n_threads, options->use, error);
+        failed = expert_cache_create(&t->experts, program, placement, t->shards, t->n_threads, t->cancel, options->use,
+                                     error);
     if (failed) {
         tiers_free(t);
         return failed;
     }
-    pthread_mutex_lock(&t->lock);
     reset(t);
+    pthread_mutex_lock(&t->lock);
     advance(t);
     pthread_mutex_unlock(&t->lock);
     if (t->experts) failed = expert_cache_warm(t->experts, error); /* after what every pass needs: reads go in order */
@@ -375,17 +403,23 @@ int tiers_create(struct tiers **tiers, const struct program *program, struct pla
 
 void tiers_free(struct tiers *tiers)
 {
+    bool hangs = false;
     if (!tiers) return;
-    expert_cache_free(tiers->experts);
+    if (tiers->experts) expert_cache_stop(tiers->experts);
+    for (size_t i = 0; i < tiers->n_disks; i++)
+        hangs |= !reader_stop(tiers->disks[i].reader);
+    expert_cache_free(tiers->experts, hangs);
     for (size_t i = 0; i < tiers->n_disks; i++)
         reader_free(tiers->disks[i].reader);
-    if (tiers->memory) munmap(tiers->memory, tiers->memory_bytes);
+    if (!hangs) { /* else the disk may still write there */
+        if (tiers->memory) munmap(tiers->memory, tiers->memory_bytes);
+        free(tiers->states);
+    }
     placement_free(tiers->placement);
     pthread_cond_destroy(&tiers->changed);
     pthread_mutex_destroy(&tiers->lock);
     free(tiers->disks);
     free(tiers->shards);
-    free(tiers->states);
     free(tiers->places);
     free(tiers->free_slots);
     free(tiers);

@@ -5,7 +5,8 @@
  * slots of a ring. So loading is the first pass, and between passes the next one is being read already. Files on
  * different disks are read side by side. Cached pieces, those of experts, are expert_cache.h's.
  *
- * A read that fails ends the pass with its error; the next pass tries again. One pass at a time.
+ * A read that fails ends the pass with its error; the next pass tries again. One that never ends is waited for until the
+ * pass is cancelled, and a few seconds when the tiers are freed. One pass at a time.
  */
 #ifndef STILE_RUN_TIERS_H
 #define STILE_RUN_TIERS_H
@@ -20,6 +21,7 @@ struct tiers_options {
     int n_threads;                /* of the backend */
     struct reader_options reader; /* READER_FASTEST, unless a test wants it otherwise */
     struct expert_use *use;       /* of a placement with CACHED pieces; must outlive the tiers */
+    const volatile int *cancel;   /* may be NULL; ends what a pass waits for */
 };
 
 /* Takes over the placement, also on failure; the program must outlive it, its model must be a file. Begins to read. */
@@ -29,9 +31,9 @@ void tiers_free(struct tiers *tiers);
 /* For the backend; as long as the tiers. */
 const struct cpu_weights *tiers_weights(const struct tiers *tiers);
 
-/* Round each cpu_run; `failed` is what it returned. Returns that, or where weights could not be read, the error IO of
- * the read. */
-void tiers_begin_pass(struct tiers *tiers);
+/* Round each cpu_run, unless CANCELLED; `failed` is what it returned. Returns that, or where weights could not be read,
+ * the error IO of the read. */
+int tiers_begin_pass(struct tiers *tiers, struct stile_error *error);
 int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error);
 
 /* Gives back so much memory of experts and then of resident pieces, which from now on are streamed (less where there is not

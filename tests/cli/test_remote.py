@@ -95,6 +95,7 @@ class Remote(CliTest):
         self.refuses("http://", "http://: ")
         self.refuses("http:///x.gguf", "http:///x.gguf: ")
         self.refuses("org/repo", "HF_ENDPOINT", HF_ENDPOINT="huggingface.co")
+        self.refuses("org/repo", "with a user name", HF_ENDPOINT="https://user:secret@huggingface.co")
         (self.files / "page.html").write_text("<html>no model</html>")
         self.refuses(self.web.home + "/ranges/page.html", "not a GGUF file")
         (self.files / "empty.gguf").write_bytes(b"")

@@ -314,7 +314,10 @@ int cpu_run(struct cpu *cpu, const struct cpu_batch *batch, struct stile_error *
     threads_run(cpu->threads, run_thread, cpu);
     if (cpu->profile) profile_add(cpu);
     cpu->batch = NULL;
-    if (atomic_load(&cpu->weights_failed)) return error_set(error, STILE_ERROR_IO, "weights could not be read");
-    if (atomic_load(&cpu->stop_at) != SIZE_MAX) return error_set(error, STILE_ERROR_CANCELLED, "cancelled");
+    bool cancelled = batch->cancel && *batch->cancel;
+    if (atomic_load(&cpu->weights_failed) && !cancelled)
+        return error_set(error, STILE_ERROR_IO, "weights could not be read");
+    if (atomic_load(&cpu->stop_at) != SIZE_MAX || atomic_load(&cpu->weights_failed))
+        return error_set(error, STILE_ERROR_CANCELLED, "cancelled");
     return 0;
 }
