@@ -664,6 +664,7 @@ enum stile_quantity {
     STILE_MATMUL,          /* multiplications per second of the kernels for `format`, of many tokens */
     STILE_MATMUL_NARROW,   /* the same with short rows */
     STILE_MATMUL_FEW,      /* and of eight tokens */
+    STILE_MATMUL_SOME,     /* and of 32, with matrices of size_bytes from memory; 0: from caches, as the others */
     STILE_MATVEC,          /* bytes of weights per second, of one token and matrices of size_bytes, from memory; without
                              * a format: they are only read */
     STILE_MATVEC_CACHED,   /* and from caches */
@@ -741,7 +742,7 @@ struct stile_pace {
     double matvec_bytes_per_s; /* STILE_MATVEC_CACHED of Q4_K */
     double disk_bytes_per_s;   /* STILE_DISK_STREAMED, of the file that was asked for */
 };
-/* All but the disk, in about 0.15 s. */
+/* All but the disk, in about 0.15 s; all 0 where other processes keep the processors busy. */
 void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace);
 /* That of the disk that the file is on, by reading it for 0.2 s; 0 where that fails. */
 double stile_disk_pace(const char *path);

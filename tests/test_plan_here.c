@@ -59,6 +59,8 @@ static struct machine *made_up(void)
     add(probe, STILE_MATMUL, THREADS, 0, "Q8_0", products(2048, 128));
     add(probe, STILE_MATMUL_NARROW, THREADS, 0, "Q8_0", products(512, 128));
     add(probe, STILE_MATMUL_FEW, THREADS, 0, "Q8_0", products(2048, 8));
+    add(probe, STILE_MATMUL_SOME, THREADS, 0, "Q8_0", 200e9);
+    add(probe, STILE_MATMUL_SOME, THREADS, 4 << 20, "Q8_0", 1 / (1 / 200e9 + 0.5 * 34 / 32 / read_rate / 32));
     add(probe, STILE_MATVEC, THREADS, 4 << 20, "", read_rate);
     add(probe, STILE_MATVEC, THREADS, 4 << 20, "Q8_0", matvec(4 << 20));
     add(probe, STILE_MATVEC, THREADS, 256 << 10, "Q8_0", matvec(256 << 10));
@@ -94,6 +96,7 @@ static void taken_apart(void **state)
     assert_near(1 / p->macs_per_s[FORMAT_Q8_0].value, mac_s);
     assert_near(p->weight_s[FORMAT_Q8_0], weight_s);
     assert_near(p->output_s[FORMAT_Q8_0], output_s);
+    assert_near(p->exposed_share[FORMAT_Q8_0], 0.5);
     assert_near(1 / p->attention_macs_per_s[FORMAT_F16].value, attention_mac_s);
     assert_near(p->attention_pair_s[FORMAT_F16], pair_s);
     assert_near(1 / p->kv_macs_per_s[FORMAT_F16].value, token_mac_s);

@@ -105,6 +105,28 @@ static void everything_resident(void **state)
     stile_model_close(model);
 }
 
+/* Few tokens cost less than their weights' unpacking; more of them do not hide all reading. */
+static void few_tokens_and_some(void **state)
+{
+    (void)state;
+    struct stile_model *model = open_model(NULL);
+    struct plan_machine machine = {.tiers = {slow_memory(1 << 30)}, .n_tiers = 1};
+    struct plan_request request = request_of(model);
+    struct plan plan;
+    struct plan_processor *processor = &machine.tiers[0].processor;
+    double weights = matrices(model->program) / 4;
+    request.n_guessed = 3; /* four tokens, of all operations */
+    processor->weight_s[FORMAT_F32] = 1;
+    processor->n_few = 8;
+    processor->exposed_share[FORMAT_F32] = 0.25;
+    plan_predict(&plan, &request, &machine);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (weights * (4.0 / 2000 + 0.5)));
+    request.n_guessed = 15;
+    plan_predict(&plan, &request, &machine);
+    assert_near(plan.decode_tokens_per_s.range.value, 1 / (weights * (16.0 / 2000 + 1 + 0.25 * 4 / 500)));
+    stile_model_close(model);
+}
+
 static void ranges(void **state)
 {
     (void)state;
@@ -260,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_resident),
+        cmocka_unit_test(few_tokens_and_some),
         cmocka_unit_test(ranges),
         cmocka_unit_test(streaming),
         cmocka_unit_test(two_processors),

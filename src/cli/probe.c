@@ -78,6 +78,7 @@ static const struct {
     [STILE_MATMUL] = {KERNELS, 1e9, ""},
     [STILE_MATMUL_NARROW] = {KERNELS, 1e9, "short rows"},
     [STILE_MATMUL_FEW] = {KERNELS, 1e9, "8 tokens"},
+    [STILE_MATMUL_SOME] = {KERNELS, 1e9, "32"},
     [STILE_MATVEC] = {WEIGHTS, 1e9, "of "},
     [STILE_MATVEC_CACHED] = {WEIGHTS, 1e9, "from caches"},
     [STILE_ATTENTION] = {ATTENTION, 1e9, "many tokens"},
@@ -132,7 +133,11 @@ static void add(struct grid grids[N_TABLES], const struct stile_measurement *m, 
             row[i] = m->format[i] == 0 || (m->format[i] > ' ' && m->format[i] < 0x7f) ? m->format[i] : '?';
         if (!*row) snprintf(row, sizeof row, table == WEIGHTS ? "only read" : "norms, sums");
         if (*name)
-            snprintf(column, sizeof column, "%s%s", name, m->quantity == STILE_MATVEC ? size : "");
+            snprintf(column, sizeof column, "%s%s", name,
+                     m->quantity == STILE_MATVEC        ? size
+                     : m->quantity != STILE_MATMUL_SOME ? ""
+                     : m->size_bytes > 0                ? ", memory"
+                                                        : " tokens");
         else
             snprintf(column, sizeof column, "%u thread%s", m->n_threads, plural);
         break;

@@ -63,11 +63,11 @@ const struct unmeasured unmeasured = {
     .memory_share = 1.1,
     .pace_weight = 0.5,
     .kind_spread = 0.15,
-    .probe_spread = 0.08,
-    .pace_spread = 0.05,
-    .disk_spread = 0.1,
-    .decode_error = 0.05,
-    .prefill_error = 0.07,
+    .probe_spread = 0.12,
+    .pace_spread = 0.08,
+    .disk_spread = 0.12,
+    .decode_error = 0.07,
+    .prefill_error = 0.08,
     .first_error = 0.1,
     .source =
         "bench --profile kinds, --start of models of 0.1 to 8 GB, Zen 5 with two cores of a shared machine, "

@@ -285,8 +285,8 @@ struct arrival {
     uint64_t time_ns, n_bytes;
 };
 
-/* The upper quartile of the rates of short stretches, overlapping: others make a disk wait now and then, for long as
- * such a measurement goes; few as they are among the seconds of a pass, they would be all of it. */
+/* The median of the rates of short stretches, overlapping: now and then others make a disk wait. Among the seconds of a
+ * pass that is little, in so short a measurement it would be much. */
 static double usual_rate(const struct arrival *arrivals, int n)
 {
     enum { STRETCH = 4 };
@@ -299,7 +299,7 @@ static double usual_rate(const struct arrival *arrivals, int n)
     }
     if (n_rates < STRETCH) return (double)arrivals[n - 1].n_bytes * 1e9 / (double)(arrivals[n - 1].time_ns + 1);
     qsort(rates, (size_t)n_rates, sizeof *rates, by_rate);
-    return rates[n_rates * 3 / 4];
+    return rates[n_rates / 2];
 }
 
 /* Keeps several pieces under way, as a pass over weights does. */

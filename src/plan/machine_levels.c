@@ -36,7 +36,8 @@ static int group_of(const struct stile_measurement *m, uint32_t n_threads)
     switch (m->quantity) {
     case STILE_MATMUL:
     case STILE_MATMUL_NARROW:
-    case STILE_MATMUL_FEW: return m->n_threads == n_threads ? GROUP_PRODUCTS : m->n_threads == 1 ? GROUP_SINGLE : -1;
+    case STILE_MATMUL_FEW:
+    case STILE_MATMUL_SOME: return m->n_threads == n_threads ? GROUP_PRODUCTS : m->n_threads == 1 ? GROUP_SINGLE : -1;
     case STILE_ATTENTION:
     case STILE_ATTENTION_TOKEN:
     case STILE_ATTENTION_NARROW:

@@ -33,7 +33,7 @@ size_t machine_area_bytes(const struct machine *machine, int n_threads)
 }
 
 double machine_sample(double (*pass)(void *subject, const struct stile_measurement *m, uint64_t time_ns), void *subject,
-                      const struct stile_measurement *m, uint64_t time_ns)
+                      const struct stile_measurement *m, uint64_t time_ns, bool *disturbed)
 {
     enum { ATTEMPTS = 3 };
     static const double own_share = 0.95; /* of the processors: waiting threads spin, so it should be all */
@@ -43,7 +43,8 @@ double machine_sample(double (*pass)(void *subject, const struct stile_measureme
         double value = pass(subject, m, time_ns);
         double spent_ns = (double)(clock_ns() - begin_ns), cpu_ns = (double)(clock_cpu_ns() - begin_cpu_ns);
         if (value > best) best = value;
-        if (cpu_ns >= own_share * spent_ns * m->n_threads) return value;
+        *disturbed = cpu_ns < own_share * spent_ns * m->n_threads;
+        if (!*disturbed) return value;
     }
     return best;
 }

@@ -7,9 +7,9 @@
 struct threads;
 
 /* A sample: pass's result over about time_ns with n_threads threads. Where others had a processor meanwhile it is taken
- * again, twice at most; the largest counts. */
+ * again, twice at most; the largest counts, and *disturbed says so. */
 double machine_sample(double (*pass)(void *subject, const struct stile_measurement *m, uint64_t time_ns), void *subject,
-                      const struct stile_measurement *m, uint64_t time_ns);
+                      const struct stile_measurement *m, uint64_t time_ns, bool *disturbed);
 
 /* ---- bandwidth ---- */
 

@@ -33,6 +33,7 @@ static const struct {
     [STILE_MATMUL] = {"matmul", "macs_per_s", "threads", NULL},
     [STILE_MATMUL_NARROW] = {"matmul_narrow", "macs_per_s", "threads", NULL},
     [STILE_MATMUL_FEW] = {"matmul_few", "macs_per_s", "threads", NULL},
+    [STILE_MATMUL_SOME] = {"matmul_some", "macs_per_s", "threads", "matrix_bytes"},
     [STILE_MATVEC] = {"matvec", "bytes_per_s", "threads", "matrix_bytes"},
     [STILE_MATVEC_CACHED] = {"matvec_cached", "bytes_per_s", "threads", NULL},
     [STILE_ATTENTION] = {"attention", "macs_per_s", "threads", NULL},

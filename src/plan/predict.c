@@ -209,6 +209,8 @@ static double arithmetic_time(const struct pricing *pricing, const struct plan_p
     double macs = (double)cost->macs, n_weights = (double)(op->weight->rows * op->weight->cols);
     if (op->kind == OP_EXPERTS) /* as many matrices as are read */
         n_weights *= (double)cost->weight_bytes / (double)op->weight->expert_bytes;
+    double n_tokens = n_weights > 0 ? macs / n_weights : 0; /* of each matrix */
+    if (n_tokens < processor->n_few) n_weights *= n_tokens / processor->n_few;
     return per(macs, of(&processor->macs_per_s[format], pricing->end), &spent->unknown) +
            n_weights * processor->weight_s[format] + macs / (double)op->weight->cols * processor->output_s[format];
 }
@@ -229,6 +231,8 @@ static void price_product(const struct pricing *pricing, const struct op *op, co
                 &spent->unknown);
         double macs_s = n == 1 ? 0 : share * arithmetic_time(pricing, &tier->processor, op, cost, format, spent);
         add_slower(spent, read_s, macs_s);
+        if (n > tier->processor.n_few)
+            spent->memory += tier->processor.exposed_share[format] * (read_s < macs_s ? read_s : macs_s);
         spent->read[t] += share * bytes;
         if (!pricing->machine->tiers[t].computes)
             spent->brought[t] += experts ? (1 - hit_share) * bytes : share * bytes;
@@ -383,6 +387,11 @@ static void predict_prompt(struct plan *plan, const struct pricing *pricing)
     double map_s = machine->map_byte_s * (double)plan->memory.weights_bytes;
     double load_rate = of(&machine->load_bytes_per_s, pricing->end);
     double load_s = load_rate > 0 ? (double)plan->memory.weights_bytes / load_rate : 0;
+    if (request->placement && load_rate > 0) { /* what stays is read first, from the disk, wherever the file is */
+        double stays_bytes = (double)(plan->places[0].dense_bytes + plan->places[0].expert_bytes);
+        map_s = stays_bytes / load_rate;
+        load_s = 0;
+    }
     if (pricing->end == END_VALUE) {
         plan->prefill_tokens_per_s.bound_by = plan->first_warm_s.bound_by = plan->first_cold_s.bound_by =
             bound.bound_by;

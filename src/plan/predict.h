@@ -35,6 +35,10 @@ struct plan_processor {
      * tokens) and output_s for each of its results; by the format of the weights. */
     struct plan_range macs_per_s[FORMAT_COUNT];
     double weight_s[FORMAT_COUNT], output_s[FORMAT_COUNT];
+    /* Up to n_few tokens, weight_s is that much less. With more, this share of the shorter of reading and arithmetic does
+     * not go on beside the longer. */
+    uint32_t n_few;
+    double exposed_share[FORMAT_COUNT];
     /* Attention of one token takes kv_bytes / kv_bytes_per_s + macs / kv_macs_per_s, and kv_pair_s for each pair of a
      * query and a position it sees (an exponential, whatever the width of heads); of many tokens macs /
      * attention_macs_per_s, and attention_pair_s, or kv_bytes / kv_bytes_per_s where that is longer. By the format of the

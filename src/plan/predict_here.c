@@ -7,7 +7,15 @@
 #include <string.h>
 
 /* The shapes that run/probe_kernels.c multiplies. */
-enum { K = 2048, K_NARROW = 512, TOKENS = 128, TOKENS_FEW = 8, MATRIX_BYTES = 4 << 20, MATRIX_BYTES_SMALL = 256 << 10 };
+enum {
+    K = 2048,
+    K_NARROW = 512,
+    TOKENS = 128,
+    TOKENS_FEW = 8,
+    TOKENS_SOME = 32,
+    MATRIX_BYTES = 4 << 20,
+    MATRIX_BYTES_SMALL = 256 << 10
+};
 enum { HEAD_DIM = 128, HEAD_DIM_NARROW = 64, N_GROUP = 4, N_GROUP_NARROW = 3 };
 enum { SMALL_PAGE_BYTES = 4096, READS_IN_FLIGHT = 8 };
 
@@ -119,6 +127,19 @@ static double read_share(const struct here *here, const char *format)
 
 /* ---- products of many ----------------------------------------------------------------------- */
 
+/* Of reading, what takes longer for coming from memory while the multiplications of some tokens go on. */
+static double exposed_share(const struct here *here, const char *kind)
+{
+    double cached = probed(here, STILE_MATMUL_SOME, 0, kind);
+    double from_memory = probed(here, STILE_MATMUL_SOME, MATRIX_BYTES, kind);
+    enum format format;
+    const struct format_info *info = format_by_name(kind, &format);
+    if (!(from_memory > 0 && cached > from_memory && here->read_bytes_per_s > 0)) return 0;
+    double read_s = (double)info->block_bytes / info->block_elements / here->read_bytes_per_s;
+    double share = TOKENS_SOME * (1 / from_memory - 1 / cached) / read_s;
+    return share < 1 ? share : 1;
+}
+
 /* A product takes, for each multiplication, 1 / macs_per_s + weight_s / tokens + output_s / columns; three shapes were
  * measured. */
 static void set_products(struct plan_processor *processor, const struct here *here, enum format format)
@@ -130,6 +151,7 @@ static void set_products(struct plan_processor *processor, const struct here *he
     double spread = sure(here, GROUP_PRODUCTS) + (measured > 0 ? 0 : unmeasured.kind_spread);
     double narrow = probed(here, STILE_MATMUL_NARROW, 0, kind), few = probed(here, STILE_MATMUL_FEW, 0, kind);
     if (!(usual > 0)) return;
+    processor->exposed_share[format] = exposed_share(here, kind);
     double time_s = 1 / usual;
     if (narrow > 0 && few > 0) {
         double output_s = (1 / narrow - 1 / usual_kind) / (1.0 / K_NARROW - 1.0 / K);
@@ -196,6 +218,7 @@ static void set_processor(struct plan_processor *processor, const struct here *h
         if (share > 0) processor->read_share[f] = around(share, spread);
         set_products(processor, here, (enum format)f);
     }
+    processor->n_few = TOKENS_FEW;
     for (size_t i = 0; i < sizeof caches / sizeof *caches; i++)
         set_attention(processor, here, caches[i]);
     processor->elements_per_s = around(probed(here, STILE_ELEMENTS, 0, NULL) * here->work_many, sure(here, GROUP_REST));

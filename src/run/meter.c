@@ -57,7 +57,8 @@ static double product_pass(void *subject, const struct stile_measurement *m, uin
     return products_pass(subject, time_ns);
 }
 
-/* Takes turns with short samples, and the medians of these: what disturbs for a moment spoils some, not all. */
+/* Takes turns with short samples, and the medians of these: what disturbs for a moment spoils some, not all.
+ * Where others have a processor all the time, nothing is known. */
 void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace)
 {
     enum { READ, ONE, MANY, N, SAMPLES = 5, SAMPLE_NS = 9 * 1000 * 1000 };
@@ -67,19 +68,24 @@ void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace)
     bool has_one = probe_cached_create(&one, meter->threads, FORMAT_Q4_K, &one_weights);
     bool has_many = probe_matmul_create(&many, meter->threads, FORMAT_Q8_0, &many_weights);
     struct stile_measurement m[N] = {{.n_threads = n_threads}, {.n_threads = n_threads}, {.n_threads = n_threads}};
+    int n_disturbed = 0;
     for (int i = 0; i < SAMPLES; i++) {
-        m[READ].samples[i] = machine_sample(read_pass, meter, &m[READ], SAMPLE_NS);
-        if (has_one) m[ONE].samples[i] = machine_sample(product_pass, &one, &m[ONE], SAMPLE_NS);
-        if (has_many) m[MANY].samples[i] = machine_sample(product_pass, &many, &m[MANY], SAMPLE_NS);
+        bool disturbed[N] = {false};
+        m[READ].samples[i] = machine_sample(read_pass, meter, &m[READ], SAMPLE_NS, &disturbed[READ]);
+        if (has_one) m[ONE].samples[i] = machine_sample(product_pass, &one, &m[ONE], SAMPLE_NS, &disturbed[ONE]);
+        if (has_many) m[MANY].samples[i] = machine_sample(product_pass, &many, &m[MANY], SAMPLE_NS, &disturbed[MANY]);
+        n_disturbed += disturbed[READ] + disturbed[ONE] + disturbed[MANY];
     }
     for (int i = 0; i < N; i++) {
         m[i].n_samples = SAMPLES;
         machine_summarize(&m[i]);
     }
-    *pace = (struct stile_pace){.n_threads = n_threads,
-                                .read_bytes_per_s = m[READ].median,
-                                .matvec_bytes_per_s = m[ONE].median,
-                                .matmul_macs_per_s = m[MANY].median};
+    *pace = (struct stile_pace){.n_threads = 0};
+    if (3 * n_disturbed <= N * SAMPLES)
+        *pace = (struct stile_pace){.n_threads = n_threads,
+                                    .read_bytes_per_s = m[READ].median,
+                                    .matvec_bytes_per_s = m[ONE].median,
+                                    .matmul_macs_per_s = m[MANY].median};
     free(one_weights);
     free(many_weights);
     products_free(&one);

@@ -84,7 +84,9 @@ void probe_sample(struct probe_work *work, const char *what, struct stile_measur
     say(work, what);
     uint64_t time_ns = (uint64_t)(1e9 * work->time_s * share / work->n_samples);
     bool computes = m.quantity < STILE_DISK_SEQUENTIAL && m.quantity != STILE_LATENCY;
-    double value = computes ? machine_sample(pass, subject, &m, time_ns) : pass(subject, &m, time_ns);
+    bool disturbed = false;
+    double value = computes ? machine_sample(pass, subject, &m, time_ns, &disturbed) : pass(subject, &m, time_ns);
+    work->n_disturbed += disturbed;
     struct stile_measurement *entry = value > 0 && !probe_cancelled(work) ? entry_for(work->probe, &m) : NULL;
     if (!entry || entry->n_samples == STILE_PROBE_SAMPLES_MAX) return;
     entry->samples[entry->n_samples++] = value;

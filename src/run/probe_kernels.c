@@ -24,7 +24,7 @@ static const enum format kinds[] = {FORMAT_BF16, FORMAT_Q8_0, FORMAT_Q4_K};
 static const enum format caches[] = {FORMAT_F16, FORMAT_Q8_0, FORMAT_F32};
 
 /* ROWS x K: all rows of a thread stay in its cache while the tokens go by. */
-enum { K = 2048, K_NARROW = 512, ROWS = 128, TOKENS = 128, TOKENS_FEW = 8 };
+enum { K = 2048, K_NARROW = 512, ROWS = 128, TOKENS = 128, TOKENS_FEW = 8, TOKENS_SOME = 32 };
 enum { MATRIX_BYTES = 4 << 20, MATRIX_BYTES_SMALL = 256 << 10 };
 /* Of a thread, in its cache, and how often it is gone through between two waits. */
 enum { CACHED_BYTES = 128 << 10, CACHED_ROUNDS = 16 };
@@ -82,27 +82,31 @@ static int measure_matmul(struct probe_work *work, enum stile_quantity quantity,
     char what[64], *weights;
     struct products p;
     bool ok = matmul_create(&p, threads, format, quantity == STILE_MATMUL_NARROW ? K_NARROW : K,
-                            quantity == STILE_MATMUL_FEW ? TOKENS_FEW : TOKENS, &weights);
+                            quantity == STILE_MATMUL_FEW    ? TOKENS_FEW
+                            : quantity == STILE_MATMUL_SOME ? TOKENS_SOME
+                                                            : TOKENS,
+                            &weights);
     if (ok) probe_sample(work, what, measurement_of(quantity, threads, format, what), share, product, &p);
     free(weights);
     products_free(&p);
     return ok ? 0 : error_memory(error, p.n_rows * K * sizeof(float), "a probe");
 }
 
-/* One sample of products of one token, with weights that caches cannot hold. */
-static int measure_matvec(struct probe_work *work, enum format format, size_t matrix_bytes,
-                          const struct machine_area *area, struct threads *threads, struct stile_error *error)
+/* One sample of products of one token (STILE_MATVEC) or some, with weights that caches cannot hold. */
+static int measure_from_memory(struct probe_work *work, enum stile_quantity quantity, enum format format,
+                               size_t matrix_bytes, const struct machine_area *area, struct threads *threads,
+                               struct stile_error *error)
 {
     char what[64];
     struct products p;
     uint64_t row_bytes;
     if (!format_row_bytes(format, K, &row_bytes)) return 0;
     size_t n_rows = matrix_bytes / (size_t)row_bytes;
-    bool ok = products_create(&p, threads, format, K, n_rows, 1);
+    bool ok = products_create(&p, threads, format, K, n_rows, quantity == STILE_MATVEC ? 1 : TOKENS_SOME);
     if (ok) {
         p.n_matrices = area->size_bytes / (n_rows * p.job.row_bytes);
         products_fill(&p, area->data, p.n_matrices * n_rows);
-        struct stile_measurement m = measurement_of(STILE_MATVEC, threads, format, what);
+        struct stile_measurement m = measurement_of(quantity, threads, format, what);
         m.size_bytes = matrix_bytes;
         probe_sample(work, what, m, matvec_share / (N_FORMATS + 2), product, &p);
     }
@@ -298,17 +302,17 @@ static int measure_elements(struct probe_work *work, struct threads *threads, st
 
 /* ---- all of it ------------------------------------------------------------------------------ */
 
-uint32_t probe_kernels_count(const struct probe_work *work)
-{
-    int n_pools = work->counts[work->n_counts - 1] > 1 ? 2 : 1;
-    return (uint32_t)(n_pools * N_FORMATS + 2 * N_KINDS + 2 * N_FORMATS + 2 + 4 * N_CACHES + 1);
-}
-
 /* What products are measured in, and what is only read, as a meter does; empty where there is too little memory. Both in
  * large pages: mapped files, which the system keeps in pieces of many pages, are read as fast (small ones: 5% less). */
 struct areas {
     struct machine_area weights, meter;
 };
+
+uint32_t probe_kernels_count(const struct probe_work *work)
+{
+    int n_pools = work->counts[work->n_counts - 1] > 1 ? 2 : 1;
+    return (uint32_t)(n_pools * N_FORMATS + 4 * N_KINDS + 2 * N_FORMATS + 2 + 4 * N_CACHES + 1);
+}
 
 /* One sample of each, with all threads. What is compared later is measured in one go (plan/machine_levels.h). */
 static int measure_round(struct probe_work *work, const struct areas *areas, struct threads *threads,
@@ -320,18 +324,19 @@ static int measure_round(struct probe_work *work, const struct areas *areas, str
         failed = measure_attention(work, STILE_ATTENTION + (enum stile_quantity)(i % 4), caches[i / 4], &areas->weights,
                                    threads, error);
     for (int f = 0; f < N_FORMATS && has_area && !failed && !probe_cancelled(work); f++) {
-        failed = measure_matvec(work, formats[f], MATRIX_BYTES, &areas->weights, threads, error);
+        failed = measure_from_memory(work, STILE_MATVEC, formats[f], MATRIX_BYTES, &areas->weights, threads, error);
         if (f == N_FORMATS / 2 && areas->meter.data) measure_read(work, &areas->meter, threads);
     }
     if (!failed && has_area)
-        failed = measure_matvec(work, FORMAT_Q8_0, MATRIX_BYTES_SMALL, &areas->weights, threads, error);
+        failed =
+            measure_from_memory(work, STILE_MATVEC, FORMAT_Q8_0, MATRIX_BYTES_SMALL, &areas->weights, threads, error);
     for (int f = 0; f < N_FORMATS && !failed && !probe_cancelled(work); f++)
         failed = measure_cached(work, formats[f], threads, error);
     return failed;
 }
 
-static int measure_products(struct probe_work *work, struct threads *single, struct threads *all,
-                            struct stile_error *error)
+static int measure_products(struct probe_work *work, const struct areas *areas, struct threads *single,
+                            struct threads *all, struct stile_error *error)
 {
     const double share = matmul_share / (3 * N_FORMATS);
     int failed = 0;
@@ -342,8 +347,37 @@ static int measure_products(struct probe_work *work, struct threads *single, str
     for (int f = 0; f < N_KINDS && !failed && !probe_cancelled(work); f++) {
         failed = measure_matmul(work, STILE_MATMUL_NARROW, kinds[f], all, share, error);
         if (!failed) failed = measure_matmul(work, STILE_MATMUL_FEW, kinds[f], all, share, error);
+        if (!failed) failed = measure_matmul(work, STILE_MATMUL_SOME, kinds[f], all, share, error);
+        if (!failed && areas->weights.data)
+            failed = measure_from_memory(work, STILE_MATMUL_SOME, kinds[f], MATRIX_BYTES, &areas->weights, all, error);
     }
     return failed;
+}
+
+/* Where a round begins: samples of each measurement, and of all. */
+struct round {
+    uint32_t counts[STILE_PROBE_MAX], i, n_disturbed;
+};
+
+static void round_begin(struct round *round, const struct probe_work *work)
+{
+    for (uint32_t i = 0; i < STILE_PROBE_MAX; i++)
+        round->counts[i] = i < work->probe->n ? work->probe->measurements[i].n_samples : 0;
+    round->i = work->i;
+    round->n_disturbed = work->n_disturbed;
+}
+
+/* Others had a processor for a good part of it: it says little of what the machine can do. */
+static bool round_was_disturbed(const struct round *round, const struct probe_work *work)
+{
+    return 5 * (work->n_disturbed - round->n_disturbed) > work->i - round->i;
+}
+
+static void round_forget(const struct round *round, struct probe_work *work)
+{
+    for (uint32_t i = 0; i < work->probe->n; i++)
+        work->probe->measurements[i].n_samples = round->counts[i];
+    work->i = round->i;
 }
 
 int probe_kernels(struct probe_work *work, struct stile_error *error)
@@ -357,9 +391,16 @@ int probe_kernels(struct probe_work *work, struct stile_error *error)
     size_t meter_bytes = failed ? 0 : probe_affordable(work, machine_area_bytes(work->machine, n_all));
     if (meter_bytes > 0) machine_area_create(&areas.weights, all, meter_bytes / 2, true);
     if (meter_bytes > 0) machine_area_create(&areas.meter, all, meter_bytes, true);
+    uint32_t n_again = work->n_samples; /* at most */
     for (uint32_t i = 0; i < work->n_samples && !failed && !probe_cancelled(work); i++) {
-        failed = measure_products(work, single, all, error);
+        struct round round;
+        round_begin(&round, work);
+        failed = measure_products(work, &areas, single, all, error);
         if (!failed) failed = measure_round(work, &areas, all, error);
+        if (failed || n_again == 0 || !round_was_disturbed(&round, work)) continue;
+        round_forget(&round, work);
+        n_again--;
+        i--;
     }
     machine_area_free(&areas.weights);
     machine_area_free(&areas.meter);

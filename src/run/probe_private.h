@@ -14,8 +14,9 @@ struct probe_work {
     struct machine *machine;
     struct stile_probe *probe;
     double time_s;
-    uint32_t n_samples; /* of each measurement */
-    uint32_t i, n;      /* of all samples, for the progress */
+    uint32_t n_samples;   /* of each measurement */
+    uint32_t i, n;        /* of all samples, for the progress */
+    uint32_t n_disturbed; /* samples of kernels during which others had a processor */
     int counts[PROBE_COUNTS_MAX], n_counts;
 };
 
