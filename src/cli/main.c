@@ -65,7 +65,7 @@ const struct command command_table[] = {
      "'stile run' and 'stile bench' keep what was predicted of them and what came of it: --audit shows how far "
      "predictions are off here, and off what others published.",
      0, 1, command_plan},
-    {"quality", FOR_QUALITY, "MODEL [-f TEXT] [--reference MODEL|LOGITS] [OPTIONS]",
+    {"quality", FOR_QUALITY, "MODEL [-f TEXT] [--reference MODEL|LOGITS | --sweep LIST]",
      "measure how well a model predicts a text, and what a number format costs",
      "Evaluates a text window by window and prints the perplexity, computed as llama.cpp's tool does, so that numbers "
      "can "
@@ -73,6 +73,8 @@ const struct command command_table[] = {
      "table says how far the model is from that one: Kullback-Leibler divergence, how often both find the same token "
      "most likely, and how the probabilities of the text's own tokens differ, each with its standard error. With "
      "--save-logits the reference runs once for many comparisons. Tasks are questions answered by likelihood.\n\n"
+     "--sweep makes the model in many formats, one after the other, in a temporary folder, and prints what each takes, "
+     "costs and gives: 'stile quality model-bf16.gguf --sweep q8_0,q6_k,q4_k_m,nvfp4 --svg formats.svg'.\n\n"
      "Without -f and --tasks it takes a text and questions that come with stile, for a first look. Ctrl-C ends it with "
      "what was measured so far.",
      1, 1, command_quality},

@@ -144,6 +144,11 @@ const struct option option_table[] = {
      AT(max_memory_bytes)},
     {"svg", 0, OPTION_FILE, "FILE", 0, 0, "",
      "draw what disk, memory and arithmetic allow, and where the model runs into them", FOR_PLAN, AT(svg)},
+    {"sweep", 0, OPTION_TEXT, "FORMAT|FILE,...", 0, 0, "",
+     "instead make the model in each of these formats, and say what it takes, what it costs and how fast it is; with "
+     "--imatrix also with that; files (.gguf) are measured as they are",
+     FOR_QUALITY, AT(sweep)},
+    {"svg", 0, OPTION_FILE, "FILE", 0, 0, "", "draw the sweep: divergence over bits per weight", FOR_QUALITY, AT(svg)},
     {"reference", 0, OPTION_FILE, "MODEL|LOGITS", 0, 0, "",
      "what it should be like: its original weights, or a file of their logits, which brings text and windows along",
      FOR_QUALITY, AT(reference)},
@@ -175,7 +180,7 @@ const struct option option_table[] = {
      "first pattern that fits decides",
      FOR_QUANTIZE, AT(recipe)},
     {"imatrix", 0, OPTION_FILE, "FILE", 0, 0, "", "an importance matrix: which inputs of each matrix matter",
-     FOR_QUANTIZE, AT(imatrix)},
+     FOR_QUANTIZE | FOR_QUALITY, AT(imatrix)},
     {"dry-run", 0, OPTION_FLAG, NULL, 0, 0, "",
      "only show what each tensor would become; MODEL may also be a shape or a "
      "URL, as for 'stile info'",

@@ -53,7 +53,7 @@ struct options {
     double min_tps, max_loss, max_watts;
     uint64_t max_memory_bytes;
     /* quality */
-    const char *reference, *save_logits, *tasks;
+    const char *reference, *save_logits, *tasks, *sweep;
     int64_t stride, n_windows;
     /* quantize */
     const char *to_format, *recipe, *imatrix, *fit;

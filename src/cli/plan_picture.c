@@ -1,13 +1,11 @@
 /* plan_picture.c - `stile plan --svg`: the limits of a machine, and where a model runs into them. */
-#include "base/error.h"
-#include "base/paths.h"
 #include "cli/plan_rank.h"
 #include "cli/roofline.h"
+#include "cli/svg.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 /* For comparison with the model's own format. */
 static const char *const others[] = {"bf16", "q8_0", "q4_k_m", "q2_k"};
@@ -50,20 +48,6 @@ static void add_slopes(struct roofline *r, const struct stile_plan *plan)
     }
 }
 
-static int write_svg(const char *path, const char *text, struct stile_error *error)
-{
-    char here[4096], in[4096];
-    struct stat folder;
-    mode_t mask = umask(0);
-    umask(mask);
-    snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path);
-    snprintf(in, sizeof in, "%.*s", (int)(strrchr(here, '/') - here + 1), here);
-    if (stat(in, &folder) != 0) return error_set(error, STILE_ERROR_IO, "%s: there is no such folder", in);
-    int failed = path_replace_file(here, text, error);
-    if (!failed) chmod(here, 0666 & ~mask);
-    return failed;
-}
-
 int plan_picture(const struct options *options, const struct stile_model *model, const struct stile_plan_options *given)
 {
     struct stile_error error = {0};
@@ -90,7 +74,7 @@ int plan_picture(const struct options *options, const struct stile_model *model,
     }
     char *text = roofline_svg(&r);
     if (!text) return cli_fail("out of memory");
-    failed = write_svg(options->svg, text, &error);
+    failed = svg_write(options->svg, text, &error);
     free(text);
     return failed ? cli_error(&error) : EXIT_OK;
 }

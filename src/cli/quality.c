@@ -5,6 +5,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/quality_show.h"
+#include "cli/quality_sweep.h"
 #include "cli/shipped.h"
 
 #include <limits.h>
@@ -68,8 +69,11 @@ static int choose(struct work *work)
     const bool from_file = o->reference && logits_file_is(o->reference), any = o->file || o->tasks;
     if (from_file && (o->file || o->n_ctx || o->stride))
         return cli_usage("quality: -f, --ctx and --stride are those of the logits in %s", o->reference);
+    if (o->sweep && (o->tasks || o->save_logits))
+        return cli_usage("quality: --sweep has neither --tasks nor --save-logits");
+    if (!o->sweep && (o->imatrix || o->svg)) return cli_usage("quality: --imatrix and --svg are for a --sweep");
     work->has_text = o->file || !o->tasks || o->reference || o->save_logits;
-    work->has_tasks = o->tasks || (!any && !o->reference && !o->save_logits);
+    work->has_tasks = o->tasks || (!any && !o->reference && !o->save_logits && !o->sweep);
     if (!work->has_text && (o->n_ctx || o->stride || o->n_windows))
         return cli_usage("quality: --ctx, --stride and --chunks are for a text: give -f FILE");
     snprintf(work->text_path, sizeof work->text_path, "%s", o->file ? o->file : "");
@@ -174,6 +178,13 @@ static int measure_tasks(struct work *work)
     return failed ? cli_error(&error) : EXIT_OK;
 }
 
+static int measure_sweep(struct work *work)
+{
+    struct stile_error error;
+    if (make_windows(work, &error)) return cli_error(&error);
+    return quality_sweep(work->options, &work->plan, work->text_path);
+}
+
 static void report(const struct work *work)
 {
     const struct quality_report report = {
@@ -222,9 +233,13 @@ int command_quality(const struct options *options)
     interrupt_install();
     int status = choose(&work);
     if (status == EXIT_OK) status = read_inputs(&work);
-    if (status == EXIT_OK && work.has_text) status = measure_text(&work);
-    if (status == EXIT_OK && work.has_tasks) status = measure_tasks(&work);
-    if (status == EXIT_OK || status == EXIT_INTERRUPTED) report(&work);
+    if (status == EXIT_OK && options->sweep) {
+        status = measure_sweep(&work);
+    } else {
+        if (status == EXIT_OK && work.has_text) status = measure_text(&work);
+        if (status == EXIT_OK && work.has_tasks) status = measure_tasks(&work);
+        if (status == EXIT_OK || status == EXIT_INTERRUPTED) report(&work);
+    }
     free_work(&work);
     return status;
 }

@@ -107,21 +107,11 @@ static void set_estimate(json_t *object, const char *name, struct estimate estim
     set(object, error, isfinite(estimate.error) ? json_real(estimate.error) : json_null());
 }
 
-static void set_text(json_t *object, const struct quality_report *report)
+void quality_set_estimates(json_t *object, const struct estimates *e, bool has_reference)
 {
     static const char *const names[ESTIMATE_QUANTILES] = {"kl_median", "kl_p90", "kl_p95", "kl_p99", "kl_p999"};
-    const struct windows *w = report->plan->windows;
-    const struct estimates *e = report->estimates;
-    set(object, "text", json_text(report->text, strlen(report->text)));
-    set(object, "n_text_tokens", json_integer((json_int_t)w->n_tokens));
-    set(object, "n_ctx", json_integer(w->n_ctx));
-    set(object, "stride", w->step == w->n_ctx ? NULL : json_integer(w->step));
-    set(object, "n_windows", json_integer((json_int_t)e->n_windows));
-    set(object, "n_scored", json_integer((json_int_t)e->n_scored));
-    set(object, "eval_tokens_per_s",
-        json_real((double)report->quality->n_evaluated * 1e9 / (double)(report->quality->eval_ns + 1)));
     set_estimate(object, "perplexity", e->perplexity);
-    if (!quality_has_reference(report->plan)) return;
+    if (!has_reference) return;
     set_estimate(object, "reference_perplexity", e->reference_perplexity);
     set_estimate(object, "perplexity_ratio", e->perplexity_ratio);
     set_estimate(object, "kl_mean", e->divergence);
@@ -131,6 +121,25 @@ static void set_text(json_t *object, const struct quality_report *report)
     set_estimate(object, "top1_agreement", e->same_top);
     set_estimate(object, "p_difference_mean", e->p_difference);
     set_estimate(object, "p_difference_rms", e->p_rms);
+}
+
+void quality_set_text(json_t *object, const char *text, const struct windows *w)
+{
+    set(object, "text", json_text(text, strlen(text)));
+    set(object, "n_text_tokens", json_integer((json_int_t)w->n_tokens));
+    set(object, "n_ctx", json_integer(w->n_ctx));
+    set(object, "stride", w->step == w->n_ctx ? NULL : json_integer(w->step));
+}
+
+static void set_text(json_t *object, const struct quality_report *report)
+{
+    const struct estimates *e = report->estimates;
+    quality_set_text(object, report->text, report->plan->windows);
+    set(object, "n_windows", json_integer((json_int_t)e->n_windows));
+    set(object, "n_scored", json_integer((json_int_t)e->n_scored));
+    set(object, "eval_tokens_per_s",
+        json_real((double)report->quality->n_evaluated * 1e9 / (double)(report->quality->eval_ns + 1)));
+    quality_set_estimates(object, e, quality_has_reference(report->plan));
 }
 
 static void set_share(json_t *object, const char *name, size_t n_right, size_t n)

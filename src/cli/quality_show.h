@@ -22,4 +22,8 @@ struct quality_report {
 void quality_show(const struct quality_report *report);
 json_t *quality_json(const struct quality_report *report);
 
+/* Fields of an object that all reports of quality share. */
+void quality_set_estimates(json_t *object, const struct estimates *estimates, bool has_reference);
+void quality_set_text(json_t *object, const char *text, const struct windows *windows);
+
 #endif

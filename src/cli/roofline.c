@@ -1,8 +1,7 @@
 #include "cli/roofline.h"
 
-#include "base/buffer.h"
+#include "cli/svg.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -56,32 +55,6 @@ static double at_y(const struct axes *axes, double value)
 
 /* ---- pieces --------------------------------------------------------------------------------- */
 
-/* Text may be a stranger's. */
-static void add_text(struct buffer *out, const char *text)
-{
-    json_t *valid = json_string(text); /* NULL when it is not UTF-8 */
-    for (const char *c = text; *c; c++)
-        switch (*c) {
-        case '<': buffer_string(out, "&lt;"); break;
-        case '>': buffer_string(out, "&gt;"); break;
-        case '&': buffer_string(out, "&amp;"); break;
-        default: buffer_char(out, (unsigned char)*c < ' ' || *c == 0x7f || (!valid && (*c & 0x80)) ? '?' : *c);
-        }
-    json_decref(valid);
-}
-
-static void text_at(struct buffer *out, double x, double y, const char *attributes, const char *text)
-{
-    buffer_printf(out, "<text x=\"%.1f\" y=\"%.1f\" %s>", x, y, attributes);
-    add_text(out, text);
-    buffer_string(out, "</text>\n");
-}
-
-static void line(struct buffer *out, const char *class, double x1, double y1, double x2, double y2)
-{
-    buffer_printf(out, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x1, y1, x2, y2);
-}
-
 /* Three digits, or all before the point. */
 static const char *number(char out[32], double value)
 {
@@ -106,17 +79,17 @@ static void add_axes(struct buffer *out, const struct axes *axes)
     char label[16];
     for (int p = (int)axes->x_low; p <= (int)axes->x_high; p++) {
         double x = at_x(axes, pow(10, p));
-        line(out, "g", x, TOP, x, BOTTOM);
+        svg_line(out, "g", x, TOP, x, BOTTOM);
         power_text(label, p);
-        text_at(out, x, BOTTOM + 18, "text-anchor=\"middle\"", label);
+        svg_text(out, x, BOTTOM + 18, "text-anchor=\"middle\"", label);
     }
     for (int p = (int)axes->y_low; p <= (int)axes->y_high; p++) {
         double y = at_y(axes, pow(10, p));
-        line(out, "g", LEFT, y, RIGHT, y);
+        svg_line(out, "g", LEFT, y, RIGHT, y);
         power_text(label, p);
-        text_at(out, LEFT - 8, y + 4, "text-anchor=\"end\"", label);
+        svg_text(out, LEFT - 8, y + 4, "text-anchor=\"end\"", label);
     }
-    text_at(out, (LEFT + RIGHT) / 2.0, BOTTOM + 42, "text-anchor=\"middle\"", "multiply-adds for each byte read");
+    svg_text(out, (LEFT + RIGHT) / 2.0, BOTTOM + 42, "text-anchor=\"middle\"", "multiply-adds for each byte read");
     buffer_printf(out,
                   "<text transform=\"translate(24 %.1f) rotate(-90)\" text-anchor=\"middle\">multiply-adds per "
                   "second</text>\n",
@@ -136,12 +109,12 @@ static void add_slope(struct buffer *out, const struct axes *axes, const char *n
     double px1 = at_x(axes, x1), py1 = at_y(axes, x1 * bytes_per_s);
     double px2 = at_x(axes, x2), py2 = at_y(axes, x2 * bytes_per_s);
     double length = hypot(px2 - px1, py2 - py1), along = length > 60 ? 14 / length : 0;
-    line(out, "r", px1, py1, px2, py2);
+    svg_line(out, "r", px1, py1, px2, py2);
     snprintf(label, sizeof label, "%s %s GB/s", name, number(rate, bytes_per_s / 1e9));
     buffer_printf(out, "<text transform=\"translate(%.1f %.1f) rotate(%.1f) translate(0 -6)\">",
                   px1 + along * (px2 - px1), py1 + along * (py2 - py1),
                   -atan2(py1 - py2, px2 - px1) * 180 / 3.14159265);
-    add_text(out, label);
+    svg_add_text(out, label);
     buffer_string(out, "</text>\n");
 }
 
@@ -159,10 +132,10 @@ static void add_roofs(struct buffer *out, const struct roofline *r, const struct
     for (size_t i = 0; i < r->n_levels; i++) {
         double macs_per_s = r->levels[i].macs_per_s, y = at_y(axes, macs_per_s);
         double x = fastest > 0 ? fmax(at_x(axes, macs_per_s / fastest), LEFT) : LEFT;
-        if (x < RIGHT) line(out, "r", x, y, RIGHT, y);
+        if (x < RIGHT) svg_line(out, "r", x, y, RIGHT, y);
         snprintf(label, sizeof label, "%s %s %s/s", r->levels[i].name,
                  number(rate, macs_per_s / (macs_per_s < 1e12 ? 1e9 : 1e12)), macs_per_s < 1e12 ? "G" : "T");
-        text_at(out, RIGHT - 4, y - 6, "text-anchor=\"end\"", label);
+        svg_text(out, RIGHT - 4, y - 6, "text-anchor=\"end\"", label);
     }
 }
 
@@ -184,33 +157,25 @@ static void add_point(struct buffer *out, const struct axes *axes, const struct 
     if (isfinite(low) && isfinite(high))
         buffer_printf(out, "<line class=\"e c%zu\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", i, x,
                       fmin(low, BOTTOM), x, fmax(high, TOP));
-    if (square)
-        buffer_printf(out, "<rect class=\"p c%zu\" x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\"/>\n", i, x - 5.5,
-                      y - 5.5);
-    else
-        buffer_printf(out, "<circle class=\"p c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", i, x, y);
+    (square ? svg_square : svg_circle)(out, i, x, y);
 }
 
 static void add_legend_line(struct buffer *out, double y, const struct roofline_point *p, size_t i, bool square)
 {
     char label[128] = "not known", value[32], low[32], high[32];
-    if (square)
-        buffer_printf(out, "<rect class=\"p c%zu\" x=\"%d\" y=\"%.1f\" width=\"11\" height=\"11\"/>\n", i, LEGEND,
-                      y - 10);
-    else
-        buffer_printf(out, "<circle class=\"p c%zu\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", i, LEGEND + 5.5, y - 4.5);
+    (square ? svg_square : svg_circle)(out, i, LEGEND + 5.5, y - 4.5);
     if (p->tokens_per_s > 0)
         snprintf(label, sizeof label, "%s %s (%s\xe2\x80\x93%s)", square ? "prefill" : "decode",
                  number(value, p->tokens_per_s), number(low, p->tokens_low_per_s), number(high, p->tokens_high_per_s));
-    text_at(out, LEGEND + 18, y, "", label);
+    svg_text(out, LEGEND + 18, y, "", label);
 }
 
 static void add_legend(struct buffer *out, const struct roofline *r)
 {
     double y = TOP + 10 + 1.5 * LINE;
-    text_at(out, LEGEND, TOP + 10, "class=\"s\"", "tokens per second, and the range");
+    svg_text(out, LEGEND, TOP + 10, "class=\"s\"", "tokens per second, and the range");
     for (size_t i = 0; i < r->n_series; i++, y += LINE * 3.5) {
-        text_at(out, LEGEND, y, "class=\"b\"", r->series[i].name);
+        svg_text(out, LEGEND, y, "class=\"b\"", r->series[i].name);
         add_legend_line(out, y + LINE, &r->series[i].decode, i, false);
         add_legend_line(out, y + 2 * LINE, &r->series[i].prefill, i, true);
     }
@@ -220,31 +185,9 @@ char *roofline_svg(const struct roofline *roofline)
 {
     struct buffer out = {0};
     struct axes axes = axes_of(roofline);
-    buffer_printf(&out,
-                  "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
-                  "role=\"img\">\n<title>",
-                  WIDTH, HEIGHT, WIDTH, HEIGHT);
-    add_text(&out, roofline->title);
-    buffer_string(&out, "</title>\n<style>\n"
-                        "text { font: 13px system-ui, -apple-system, 'DejaVu Sans', sans-serif; fill: #24292f }\n"
-                        ".h { font-size: 18px; font-weight: 600 } .b { font-weight: 600 } .s { fill: #57606a }\n"
-                        ".ground { fill: #ffffff } .g { stroke: #d8dee4 } .r { stroke: #57606a; stroke-width: 2 }\n"
-                        ".p { stroke: #ffffff; stroke-width: 1.5 } .e { stroke-width: 3; stroke-opacity: .45 }\n"
-                        ".c0 { fill: #0969da } .c1 { fill: #c4560b } .c2 { fill: #1a7f37 } .c3 { fill: #8250df }\n"
-                        ".c4 { fill: #a40e6b } .c5 { fill: #6e7781 }\n"
-                        ".e.c0 { stroke: #0969da } .e.c1 { stroke: #c4560b } .e.c2 { stroke: #1a7f37 }\n"
-                        ".e.c3 { stroke: #8250df } .e.c4 { stroke: #a40e6b } .e.c5 { stroke: #6e7781 }\n"
-                        "@media (prefers-color-scheme: dark) {\n"
-                        "  text { fill: #e6edf3 } .s { fill: #9198a1 } .ground { fill: #0d1117 }\n"
-                        "  .g { stroke: #2a313a } .r { stroke: #9198a1 } .p { stroke: #0d1117 }\n"
-                        "  .c0 { fill: #58a6ff } .c1 { fill: #f0883e } .c2 { fill: #3fb950 } .c3 { fill: #bc8cff }\n"
-                        "  .c4 { fill: #f778ba } .c5 { fill: #b1bac4 }\n"
-                        "  .e.c0 { stroke: #58a6ff } .e.c1 { stroke: #f0883e } .e.c2 { stroke: #3fb950 }\n"
-                        "  .e.c3 { stroke: #bc8cff } .e.c4 { stroke: #f778ba } .e.c5 { stroke: #b1bac4 }\n"
-                        "}\n</style>\n");
-    buffer_printf(&out, "<rect class=\"ground\" width=\"%d\" height=\"%d\"/>\n", WIDTH, HEIGHT);
-    text_at(&out, LEFT, 36, "class=\"h\"", roofline->title);
-    text_at(&out, LEFT, 58, "class=\"s\"", roofline->subtitle);
+    svg_begin(&out, WIDTH, HEIGHT, roofline->title);
+    svg_text(&out, LEFT, 36, "class=\"h\"", roofline->title);
+    svg_text(&out, LEFT, 58, "class=\"s\"", roofline->subtitle);
     add_axes(&out, &axes);
     add_roofs(&out, roofline, &axes);
     for (size_t i = 0; i < roofline->n_series; i++) {
@@ -252,6 +195,5 @@ char *roofline_svg(const struct roofline *roofline)
         add_point(&out, &axes, &roofline->series[i].prefill, i, true);
     }
     add_legend(&out, roofline);
-    buffer_string(&out, "</svg>\n");
-    return buffer_take(&out);
+    return svg_end(&out);
 }

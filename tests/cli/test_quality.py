@@ -1,11 +1,13 @@
 """stile quality: the table, the JSON, references, tasks, and what cannot be."""
 
 import json
+import os
 import signal
 import subprocess
 import time
+import xml.etree.ElementTree
 
-from common import MODEL, ROOT, STILE, CliTest
+from common import MODEL, ROOT, STILE, CliTest, model_path
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -61,6 +63,40 @@ class Quality(CliTest):
         self.assertIn("guessing gets 25.0 %", self.stile("quality", MODEL, "--tasks", path)[0])
         path.write_text('{"question": "x"}')
         self.fails("quality", MODEL, "--tasks", path, status=FAILED, says=f"{path}:1: ")
+
+    def test_a_sweep(self):
+        text, picture, env = self.text(3000), self.folder / "x.svg", {"TMPDIR": str(self.folder)}
+        given = ["-f", text, "--chunks", "1", "--ctx", "128", "--sweep", f"q8_0,{model_path()},q2_k"]
+        out, err = self.stile("quality", MODEL, "--json", *given, "--svg", picture, env=env)
+        sweep = json.loads(out)
+        self.assertEqual([row["name"] for row in sweep["rows"]], ["q8_0", model_path().name, model_path().name, "q2_k"])
+        large, model, file, small = sweep["rows"]
+        self.assertTrue(sweep["complete"] and model["is_reference"] and file["file"] == str(model_path()))
+        self.assertTrue(0 < large["kl_mean"] < small["kl_mean"] and model["kl_mean"] == 0)
+        self.assertLess(abs(file["kl_mean"]), 1e-5)
+        for row in sweep["rows"]:
+            for name in ["bits_per_weight", "size_bytes", "perplexity", "decode_tokens_per_s", "prefill_tokens_per_s"]:
+                self.assertGreater(row[name], 0)
+            for name in ["kl_p99", "top1_agreement", "perplexity_error", "kl_mean_error"]:
+                self.assertIn(name, row)
+        self.assertIn("all are removed", err)
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["text", "x.svg"])
+        svg = xml.etree.ElementTree.parse(picture).getroot()
+        self.assertIn("q2_k", "".join(svg.itertext()))
+
+        process = subprocess.Popen([STILE, "quality", MODEL, *given], env={**os.environ, **env},
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertIn(b"files are made in", process.stderr.readline())
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, INTERRUPTED)
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["text", "x.svg"])
+
+        self.fails("quality", MODEL, "--sweep", "q9_9", "-f", text, status=USAGE, says="q9_9")
+        self.fails("quality", MODEL, "--sweep", "q8_0,", "-f", text, status=USAGE, says="empty")
+        self.fails("quality", MODEL, "--sweep", "no/x.gguf", "-f", text, status=FAILED, says="no/x.gguf")
+        self.fails("quality", MODEL, "--svg", picture, "-f", text, status=USAGE, says="--sweep")
 
     def test_what_comes_along(self):
         for line in (ROOT / "data/tasks.jsonl").open():
