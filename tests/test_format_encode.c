@@ -65,13 +65,13 @@ static const struct quality {
     {FORMAT_F32, 0, 0},
     {FORMAT_F16, 0.00021, 0.00021},
     {FORMAT_BF16, 0.00167, 0.00166},
-    {FORMAT_Q8_0, 0.0054, 0.00517},
-    {FORMAT_Q6_K, 0.0174, 0.01661},
-    {FORMAT_Q5_1, 0.0338, 0.03336},
+    {FORMAT_Q8_0, 0.0054, 0.00502},
+    {FORMAT_Q6_K, 0.0174, 0.01649},
+    {FORMAT_Q5_1, 0.0338, 0.03328},
     {FORMAT_Q5_K, 0.0356, 0.03432},
     {FORMAT_Q5_0, 0.0406, 0.04013},
-    {FORMAT_Q4_1, 0.0702, 0.06942},
-    {FORMAT_Q4_K, 0.0710, 0.06981},
+    {FORMAT_Q4_1, 0.0702, 0.06930},
+    {FORMAT_Q4_K, 0.0710, 0.06979},
     {FORMAT_IQ4_NL, 0.0750, 0.07350},
     {FORMAT_IQ4_XS, 0.0757, 0.07398},
     {FORMAT_Q4_0, 0.0819, 0.08154},
@@ -96,10 +96,12 @@ enum { N_QUALITIES = sizeof qualities / sizeof *qualities };
 static void error_is_as_small_as_published(void **state)
 {
     (void)state;
-    static float x[N], y[N];
+    static float x[N], y[N], same[N];
     random_state = 1;
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < N; i++) {
         x[i] = (float)(0.02 * normal());
+        same[i] = 1;
+    }
     for (int q = 0; q < N_QUALITIES; q++) {
         const struct quality *quality = &qualities[q];
         const char *name = format_info(quality->format)->name;
@@ -107,7 +109,7 @@ static void error_is_as_small_as_published(void **state)
         float scale = quality->format == FORMAT_NVFP4 ? format_nvfp4_tensor_scale(x, N) : 1;
         for (int i = 0; i < N; i++)
             scaled[i] = x[i] / scale;
-        double error = round_trip(quality->format, scaled, N, NULL, y);
+        double error = round_trip(quality->format, scaled, N, same, y);
         print_message("%-8s %.5f, published %.5f\n", name, error, quality->published);
         if (error > 1.01 * quality->published) fail_msg("%s: %g is worse than published", name, error);
         if (error > 1.001 * quality->reached) fail_msg("%s: %g was %g before", name, error, quality->reached);
@@ -353,7 +355,7 @@ static void bytes_are_the_same_everywhere(void **state)
             all = hash_of(table, (enum format)id, x, w, M, all);
         }
         print_message("%s: hash %016llx\n", table->isa, (unsigned long long)all);
-        assert_true(all == 0xef8dc05044bc589fu);
+        assert_true(all == 0x247152534140b8c0u);
     }
 }
 

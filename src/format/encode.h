@@ -10,7 +10,8 @@
 #include "format/format.h"
 
 /* Encodes n floats, a multiple of the block; `out` gets n / block_elements blocks and needs no alignment. The floats
- * must be finite; importance: n weights >= 0, or NULL when all are worth the same. */
+ * must be finite; importance: n weights >= 0, or NULL where nothing is known: then large ones are worth more, within
+ * 256 elements from the first on, so a row should begin with the call. */
 void format_encode(enum format format, const float *x, size_t n, const float *importance, void *out);
 
 /* For methods that choose codes one element at a time, because each error changes what the next elements should be:

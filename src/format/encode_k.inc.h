@@ -17,7 +17,7 @@ struct super {
     struct levels levels;
     struct sweep sweep;
     struct levels scales; /* what the integers of scales and minima stand for */
-    int reach;            /* integers tried on either side of the wanted scale */
+    int reach;            /* integers tried on either side of the wanted scale, in the last pass */
     void (*pack)(const struct super_codes *super, uint8_t *block);
 };
 
@@ -32,7 +32,7 @@ struct lane_integers {
 
 /* The integers near the wanted scales, each with minima that go with it, that leave the smallest error. */
 ENCODE_INLINE void choose_integers(const struct super *super, const struct tile *tile, const struct lane_fits *fits,
-                                   struct lane_integers *integers)
+                                   int reach, struct lane_integers *integers)
 {
     float first = super->scales.first, last = first + (float)(super->scales.n - 1);
     float inverse_d = integers->d != 0 ? 1 / integers->d : 0;
@@ -43,7 +43,7 @@ ENCODE_INLINE void choose_integers(const struct super *super, const struct tile 
         vec near_scale = vec_near(&super->scales, vec_load(fits->scale + WIDTH * s) * inverse_d);
         vec mean = vec_load(fits->mean + WIDTH * s), mean_level = vec_load(fits->mean_level + WIDTH * s);
         vec best_scale = near_scale, best_minimum = vec_all(0), least = vec_all(INFINITY);
-        for (int k = -super->reach; k <= super->reach; k++) {
+        for (int k = -reach; k <= reach; k++) {
             vec scale = vec_min(vec_max(near_scale + (float)k, vec_all(first)), vec_all(last));
             vec real_scale = integers->d * scale, inverse = vec_inverse(real_scale);
             /* with this scale the mean is kept by */
@@ -128,7 +128,7 @@ ENCODE_INLINE void encode_super(const struct super *super, const float *x, const
     }
     for (int pass = 0; pass < PASSES; pass++) {
         if (pass > 0) solve_super(super, &tile, &integers);
-        choose_integers(super, &tile, &fits, &integers);
+        choose_integers(super, &tile, &fits, pass + 1 < PASSES ? 1 : super->reach, &integers);
     }
     struct super_codes out = {.d = scale_to_f16(integers.d), .dmin = scale_to_f16(integers.dmin)};
     for (int j = 0; j < TILE; j++) {
@@ -250,9 +250,9 @@ static void pack_iq4_xs(const struct super_codes *super, uint8_t *block)
         encode_super(&super, x, w, block);                                    \
     }
 
-SUPER_FORMAT(q2_k, 16, true, {4, 0, 1, NULL}, {20, 0.8f, 0.03f}, {16, 0, 1, NULL}, 3, pack_q2_k)
-SUPER_FORMAT(q3_k, 16, false, {8, -4, 1, NULL}, {20, 0.76f, 0.025f}, {64, -32, 1, NULL}, 5, pack_q3_k)
-SUPER_FORMAT(q4_k, 8, true, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, {64, 0, 1, NULL}, 3, pack_q4_k)
-SUPER_FORMAT(q5_k, 8, true, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, {64, 0, 1, NULL}, 3, pack_q5_k)
-SUPER_FORMAT(q6_k, 16, false, {64, -32, 1, NULL}, {20, 0.97f, 0.003f}, {256, -128, 1, NULL}, 8, pack_q6_k)
+SUPER_FORMAT(q2_k, 16, true, {4, 0, 1, NULL}, {30, 0.7f, 0.04f}, {16, 0, 1, NULL}, 3, pack_q2_k)
+SUPER_FORMAT(q3_k, 16, false, {8, -4, 1, NULL}, {30, 0.76f, 0.05f}, {64, -32, 1, NULL}, 12, pack_q3_k)
+SUPER_FORMAT(q4_k, 8, true, {16, 0, 1, NULL}, {32, 0.90f, 0.01f}, {64, 0, 1, NULL}, 3, pack_q4_k)
+SUPER_FORMAT(q5_k, 8, true, {32, 0, 1, NULL}, {32, 0.94f, 0.005f}, {64, 0, 1, NULL}, 3, pack_q5_k)
+SUPER_FORMAT(q6_k, 16, false, {64, -32, 1, NULL}, {10, 0.97f, 0.012f}, {256, -128, 1, NULL}, 20, pack_q6_k)
 SUPER_FORMAT(iq4_xs, 8, false, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, {64, -32, 1, NULL}, 1, pack_iq4_xs)

@@ -116,11 +116,11 @@ ENCODE_INLINE void encode_small(const struct small *small, const float *x, const
         encode_small(&small, x, w, n_blocks, out);                                           \
     }
 
-SMALL(q4_0, 18, {16, -8, 1, NULL}, {20, 0.86f, 0.0125f}, false, pack_4)
-SMALL(q4_1, 20, {16, 0, 1, NULL}, {20, 0.90f, 0.015f}, true, pack_4)
-SMALL(q5_0, 22, {32, -16, 1, NULL}, {20, 0.92f, 0.0075f}, false, pack_5)
-SMALL(q5_1, 24, {32, 0, 1, NULL}, {20, 0.94f, 0.0075f}, true, pack_5)
-SMALL(q8_0, 34, {255, -127, 1, NULL}, {3, 0.998f, 0.002f}, false, pack_8)
+SMALL(q4_0, 18, {16, -8, 1, NULL}, {30, 0.86f, 0.02f}, false, pack_4)
+SMALL(q4_1, 20, {16, 0, 1, NULL}, {32, 0.90f, 0.01f}, true, pack_4)
+SMALL(q5_0, 22, {32, -16, 1, NULL}, {40, 0.92f, 0.01f}, false, pack_5)
+SMALL(q5_1, 24, {32, 0, 1, NULL}, {32, 0.94f, 0.005f}, true, pack_5)
+SMALL(q8_0, 34, {255, -127, 1, NULL}, {8, 0.992f, 0.004f}, false, pack_8)
 SMALL(iq4_nl, 18, {16, 0, 1, smallfloat_iq4_nl}, {20, 0.86f, 0.0125f}, false, pack_4)
 
 /* ---- larger blocks: few levels, one scale ------------------------------------------------------- */

@@ -100,6 +100,21 @@ ENCODE_INLINE vec vec_inverse(vec v)
     return vec_select(vec_max(v, -v) >= 0x1p-126f, 1 / v, vec_all(0));
 }
 
+ENCODE_INLINE vec vec_sqrt(vec v)
+{
+#if defined __AVX512F__
+    return (vec)_mm512_sqrt_ps((__m512)v);
+#elif defined __AVX2__
+    return (vec)_mm256_sqrt_ps((__m256)v);
+#elif defined __SSE2__
+    return (vec)_mm_sqrt_ps((__m128)v);
+#else
+    for (int i = 0; i < WIDTH; i++)
+        v[i] = sqrtf(v[i]);
+    return v;
+#endif
+}
+
 /* The other lane of each pair. */
 ENCODE_INLINE vec vec_swap(vec v)
 {
