@@ -108,7 +108,8 @@ int folder_text(struct folder *folder, const char *file, size_t max_bytes, char 
 }
 
 /* *json is NULL where there is no such file, unless it is needed. */
-static int read_json(struct folder *folder, const char *file, size_t max_bytes, bool needed, json_t **json)
+static int read_json(struct folder *folder, const char *file, size_t max_bytes, bool needed, size_t flags,
+                     json_t **json)
 {
     json_error_t why;
     char *text;
@@ -120,7 +121,7 @@ static int read_json(struct folder *folder, const char *file, size_t max_bytes, 
         return folder_fail(folder, STILE_ERROR_IO, file,
                            "it is missing (a model's folder has config.json, "
                            "tokenizer.json and .safetensors files)");
-    *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+    *json = json_loadb(text, n, JSON_REJECT_DUPLICATES | flags, &why);
     free(text);
     if (!*json)
         return folder_fail(folder, STILE_ERROR_MALFORMED, file, "line %d: %s (download it again)", why.line, why.text);
@@ -131,14 +132,15 @@ static int read_json(struct folder *folder, const char *file, size_t max_bytes, 
 static int load(struct folder *folder)
 {
     gguf_header_init(&folder->header, NULL);
-    int failed = read_json(folder, "config.json", CONFIG_BYTES_MAX, true, &folder->config);
+    int failed = read_json(folder, "config.json", CONFIG_BYTES_MAX, true, 0, &folder->config);
     if (!failed) failed = folder_config(folder);
     if (!failed) failed = safetensors_open(&folder->weights, folder->path, folder->error);
     if (!failed) failed = folder_tensors(folder);
-    if (!failed) failed = read_json(folder, "generation_config.json", CONFIG_BYTES_MAX, false, &folder->generation);
-    if (!failed) failed = read_json(folder, "tokenizer.json", TOKENIZER_BYTES_MAX, true, &folder->tokenizer);
-    if (!failed)
-        failed = read_json(folder, "tokenizer_config.json", CONFIG_BYTES_MAX, false, &folder->tokenizer_config);
+    if (!failed) failed = read_json(folder, "generation_config.json", CONFIG_BYTES_MAX, false, 0, &folder->generation);
+    if (!failed) failed = read_json(folder, "tokenizer.json", TOKENIZER_BYTES_MAX, true, 0, &folder->tokenizer);
+    if (!failed) /* a length without a limit is 10^30 there, which is no integer here */
+        failed = read_json(folder, "tokenizer_config.json", CONFIG_BYTES_MAX, false, JSON_DECODE_INT_AS_REAL,
+                           &folder->tokenizer_config);
     return failed ? failed : folder_vocab(folder);
 }
 

@@ -19,12 +19,13 @@ static const struct folder_family families[] = {
      "{\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-5, \"rope_theta\": 1e6, \"num_key_value_heads\": 8,"
      " \"num_local_experts\": 8, \"num_experts_per_tok\": 2, \"tie_word_embeddings\": false}"},
     {"qwen2", "qwen2", FAMILY_QWEN2, false, false, "silu",
-     "{\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000.0, \"tie_word_embeddings\": false}"},
+     "{\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000.0, \"num_key_value_heads\": 32,"
+     " \"tie_word_embeddings\": false}"},
     {"qwen3", "qwen3", FAMILY_QWEN3, false, false, "silu",
      "{\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000.0, \"head_dim\": 128,"
-     " \"tie_word_embeddings\": false}"},
+     " \"num_key_value_heads\": 32, \"tie_word_embeddings\": false}"},
     {"qwen3_moe", "qwen3moe", FAMILY_QWEN3, true, false, "silu",
-     "{\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000.0, \"num_experts\": 128,"
+     "{\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000.0, \"num_key_value_heads\": 4,"
      " \"num_experts_per_tok\": 8, \"moe_intermediate_size\": 768, \"norm_topk_prob\": false,"
      " \"tie_word_embeddings\": false}"},
     {"gemma3_text", "gemma3", FAMILY_GEMMA3, false, false, "gelu_pytorch_tanh",
@@ -177,8 +178,8 @@ static int sizes_of_experts(struct folder *folder)
 {
     bool qwen = folder->family->family == FAMILY_QWEN3, normalises = true;
     uint32_t n_used, d_ff;
-    int failed = size(folder, qwen ? "num_experts" : "num_local_experts", ".expert_count", HPARAMS_EXPERTS_MAX,
-                      &folder->n_experts);
+    const char *name = json_object_get(folder->config, "num_experts") ? "num_experts" : "num_local_experts";
+    int failed = size(folder, name, ".expert_count", HPARAMS_EXPERTS_MAX, &folder->n_experts);
     if (!failed) failed = size(folder, "num_experts_per_tok", ".expert_used_count", HPARAMS_EXPERTS_MAX, &n_used);
     if (!failed && qwen)
         failed = size(folder, "moe_intermediate_size", ".expert_feed_forward_length", HPARAMS_WIDTH_MAX, &d_ff);

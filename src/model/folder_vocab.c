@@ -43,13 +43,22 @@ static bool is_byte(const char *text)
            text[5] == '>';
 }
 
+/* A special token's text as tokenizer_config.json has it: as it is or as an object; NULL. */
+static const char *special_text(const struct reading *r, const char *key)
+{
+    const json_t *token = json_object_get(r->folder->tokenizer_config, key);
+    return json_is_object(token) ? folder_string(token, "content") : json_string_value(token);
+}
+
 static int read_tokens(struct reading *r)
 {
     json_t *vocab = json_object_get(r->model, "vocab"), *added = json_object_get(r->folder->tokenizer, "added_tokens");
-    const char *text, *unknown = r->is_byte_level ? NULL : folder_string(r->model, "unk_token");
+    const char *text, *unknown = folder_string(r->model, "unk_token");
     json_t *item;
     size_t i;
     int failed = 0;
+    if (!unknown) unknown = special_text(r, "unk_token");
+    if (r->is_byte_level) unknown = NULL;
     if (!json_is_object(vocab))
         return folder_fail(r->folder, STILE_ERROR_MALFORMED, file_name, "model.vocab is not an object of tokens");
     json_object_foreach(vocab, text, item)
@@ -195,7 +204,8 @@ static int read_normalizer(struct reading *r)
     return 0;
 }
 
-/* Of a SentencePiece vocabulary: nothing, or what changes nothing once spaces are spelled. */
+/* Of a SentencePiece vocabulary: nothing, or what changes nothing once spaces are spelled. The space at the beginning is
+ * SentencePiece's own, as with GGUF files: also before a text that begins with one, and after control tokens. */
 static int read_metaspace(struct reading *r)
 {
     const json_t *step = json_object_get(r->folder->tokenizer, "pre_tokenizer");
@@ -243,13 +253,6 @@ static int write_model(struct reading *r)
 }
 
 /* ---- special tokens ---------------------------------------------------------------------------- */
-
-/* A special token's text as tokenizer_config.json has it: as it is or as an object; NULL. */
-static const char *special_text(const struct reading *r, const char *key)
-{
-    const json_t *token = json_object_get(r->folder->tokenizer_config, key);
-    return json_is_object(token) ? folder_string(token, "content") : json_string_value(token);
-}
 
 /* Number i of an id or a list of ids in config.json, or generation_config.json, which goes before it; -1. */
 static int64_t config_id(const struct reading *r, const char *key, size_t i)

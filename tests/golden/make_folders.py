@@ -314,6 +314,7 @@ class Converter:
                 config[short + "_token"] = tokens[self.fields[f"{key}{name}_token_id"]]
         if key + "add_bos_token" in self.fields:
             config["add_bos_token"] = bool(self.fields[key + "add_bos_token"])
+        config["model_max_length"] = 1000000000000000019884624838656  # as published
         if "tokenizer.chat_template" in self.fields:
             config["chat_template"] = self.fields["tokenizer.chat_template"]
         return config
