@@ -577,10 +577,18 @@ struct stile_quantize_options {
     uint32_t n_ctx;                /* beside a context of so many tokens; default 4096, or less */
     const char *recipe;  /* formats of tensors by name: "PATTERN=FORMAT,...", shell patterns; or a file of such lines */
     const char *imatrix; /* a file: how much each input of a matrix matters */
-    uint32_t n_threads;  /* default: one per core */
-    bool dry_run;        /* only say what would be made */
-    bool force;          /* replace a file that is there */
-    bool resume;         /* continue what an interrupted call left, if it left something */
+    /* NULL: each block on its own. "gptq": the matrices of the layers column by column, so that later weights make good the
+     * errors of earlier ones, as far as the inputs over a text allow (text, n_text_bytes, cut as for stile_calibrate). Takes
+     * the time of running the text through the model a few times, and more memory: 4 bytes for each token and d_model,
+     * 12 for each pair of inputs of a matrix, and a layer. */
+    const char *method;
+    const char *text;
+    size_t n_text_bytes;
+    uint32_t n_chunks;          /* windows of the text at most, as in stile_calibrate_options */
+    uint32_t n_threads;         /* default: one per core */
+    bool dry_run;               /* only say what would be made */
+    bool force;                 /* replace a file that is there */
+    bool resume;                /* continue what an interrupted call left, if it left something */
     const volatile int *cancel; /* when it becomes non-zero, work ends with CANCELLED, and can be resumed */
     void (*on_progress)(void *user, uint64_t n_done, uint64_t n_total); /* of parameters, often; may be NULL */
     /* Something worth knowing that is no error: one line. May be NULL. */

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char default_text[] = "calibration.txt", default_out[] = "imatrix.gguf";
+static const char default_out[] = "imatrix.gguf";
 
 struct progress {
     bool shown;
@@ -98,7 +98,7 @@ int command_calibrate(const struct options *options)
     const char *path = options->file;
     int status = EXIT_OK;
     if (!path) {
-        status = shipped_find(default_text, shipped, sizeof shipped);
+        status = shipped_find(SHIPPED_CALIBRATION, shipped, sizeof shipped);
         path = shipped;
     }
     if (status == EXIT_OK) status = input_read(path, &text);

@@ -90,12 +90,14 @@ const struct command command_table[] = {
      "(--imatrix) makes every format better, and those below 3 bits usable. Weights that were quantized before can be "
      "read, but what was lost then stays lost.\n\n"
      "Memory needed is some MB for each thread, whatever the size of the model, and the same command makes the same "
-     "bytes with any number of threads. Until the file is whole it is called OUT.partial, which nothing opens; after "
+     "bytes with any number of threads; --method gptq needs more, and minutes to hours, and begins again where it was "
+     "interrupted. Until the file is whole it is called OUT.partial, which nothing opens; after "
      "Ctrl-C or worse, --resume goes on where it stopped.\n\n"
      "  stile quantize model-f16.gguf model-q4_k_m.gguf --format q4_k_m\n"
      "  stile quantize model-f16.gguf out.gguf --format iq3_s --imatrix model.imatrix\n"
      "  stile quantize model-f16.gguf out.gguf --format q4_0 --recipe '*ffn_down*=q6_k,blk.0.*=q8_0'\n"
      "  stile quantize model-f16.gguf out.gguf --target-size 4GB --imatrix model.imatrix\n"
+     "  stile quantize model-f16.gguf out.gguf --format nvfp4 --method gptq -f notes.txt\n"
      "  stile quantize llama-3.1-8b --format nvfp4 --dry-run",
      1, 2, command_quantize},
     {"calibrate", FOR_CALIBRATE, "MODEL [-f TEXT] [-o FILE] [OPTIONS]",

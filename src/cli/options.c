@@ -21,7 +21,7 @@ const struct option option_table[] = {
      "read the prompt (or the text) from FILE, - for standard input; one final newline is dropped",
      FOR_RUN | FOR_TOKENIZE | FOR_QUALITY, AT(file)},
     {"file", 'f', OPTION_FILE, "FILE", 0, 0, "one that comes with stile",
-     "the text, - for standard input: like what the model will be used for", FOR_CALIBRATE, AT(file)},
+     "the text, - for standard input: like what the model will be used for", FOR_CALIBRATE | FOR_QUANTIZE, AT(file)},
     {"out", 'o', OPTION_FILE, "FILE", 0, 0, "imatrix.gguf", "write the result to FILE", FOR_CALIBRATE, AT(out)},
     {"tokens", 'n', OPTION_INTEGER, "N", 0, CTX_MAX, "until the reply ends or the context is full",
      "stop after N tokens of reply", FOR_RUN, AT(n_tokens)},
@@ -163,7 +163,7 @@ const struct option option_table[] = {
      "windows overlap: each is N tokens after the one before, and every token is scored once, after many others",
      FOR_QUALITY, AT(stride)},
     {"chunks", 0, OPTION_INTEGER, "N", 1, CTX_MAX, "all", "only the first N windows of the text",
-     FOR_QUALITY | FOR_CALIBRATE, AT(n_windows)},
+     FOR_QUALITY | FOR_CALIBRATE | FOR_QUANTIZE, AT(n_windows)},
     {"time", 0, OPTION_NUMBER, "S", 0.01, 3600, "", NULL, FOR_PROBE, AT(probe_s)}, /* for tests */
     {"format", 0, OPTION_TEXT, "NAME", 0, 0, "", "number format to make: q4_k_m, q8_0, nvfp4, bf16, ...", FOR_QUANTIZE,
      AT(to_format)},
@@ -181,6 +181,9 @@ const struct option option_table[] = {
      FOR_QUANTIZE, AT(recipe)},
     {"imatrix", 0, OPTION_FILE, "FILE", 0, 0, "", "an importance matrix: which inputs of each matrix matter",
      FOR_QUANTIZE | FOR_QUALITY, AT(imatrix)},
+    {"method", 0, OPTION_CHOICE, "gptq", 0, 0, "",
+     "gptq: later weights make good the errors of earlier ones, as far as the inputs over the text (-f) allow; slower",
+     FOR_QUANTIZE, AT(method)},
     {"dry-run", 0, OPTION_FLAG, NULL, 0, 0, "",
      "only show what each tensor would become; MODEL may also be a shape or a "
      "URL, as for 'stile info'",

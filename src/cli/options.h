@@ -56,7 +56,7 @@ struct options {
     const char *reference, *save_logits, *tasks, *sweep;
     int64_t stride, n_windows;
     /* quantize */
-    const char *to_format, *recipe, *imatrix, *fit;
+    const char *to_format, *recipe, *imatrix, *fit, *method;
     double target_bpw;
     int64_t target_size;
     bool dry_run, force, resume;

@@ -3,10 +3,13 @@
 #include "base/progress.h"
 #include "cli/commands.h"
 #include "cli/header.h"
+#include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,7 +153,19 @@ static void show_json(const struct options *options, const struct stile_quantiza
 
 /* ---- the command -------------------------------------------------------------------------------- */
 
-static int quantize(const struct options *options, const struct stile_model *model)
+/* With a method that needs one. */
+static int read_text(const struct options *options, struct buffer *text)
+{
+    char path[PATH_MAX];
+    if (!options->method)
+        return options->file ? cli_usage("quantize: a text (-f) is for a --method; 'stile calibrate' makes importance "
+                                         "matrices of one")
+                             : EXIT_OK;
+    int status = options->file ? EXIT_OK : shipped_find(SHIPPED_CALIBRATION, path, sizeof path);
+    return status == EXIT_OK ? input_read(options->file ? options->file : path, text) : status;
+}
+
+static int quantize(const struct options *options, const struct stile_model *model, const struct buffer *text)
 {
     struct stile_error error;
     struct stile_quantization made;
@@ -163,6 +178,10 @@ static int quantize(const struct options *options, const struct stile_model *mod
         .n_ctx = (uint32_t)options->n_ctx,
         .recipe = options->recipe,
         .imatrix = options->imatrix,
+        .method = options->method,
+        .text = text->data,
+        .n_text_bytes = text->n,
+        .n_chunks = (uint32_t)options->n_windows,
         .n_threads = (uint32_t)options->n_threads,
         .dry_run = options->dry_run,
         .force = options->force,
@@ -207,7 +226,10 @@ int command_quantize(const struct options *options)
         progress_stop();
         if (failed) return cli_error(&error);
     }
-    int status = quantize(options, model);
+    struct buffer text = {0};
+    int status = read_text(options, &text);
+    if (status == EXIT_OK) status = quantize(options, model, &text);
+    buffer_free(&text);
     stile_model_close(model);
     return status;
 }

@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 
+/* A text to calibrate with. */
+#define SHIPPED_CALIBRATION "calibration.txt"
+
 /* The path of such a file, by its name; `path` holds `capacity` bytes. Returns an exit code, after one line on stderr where
  * it is not there. */
 int shipped_find(const char *name, char *path, size_t capacity);

@@ -228,7 +228,10 @@ static int run(struct convert *c, size_t first, struct threads *threads)
         bool scaled = i + 1 < table->n && !table->tensors[i + 1].in;
         c->tensor = t;
         if (!t->in) continue; /* written with the one before */
-        failed = table_is_copied(t) ? convert_copy(c, threads) : convert_encode(c, threads, scaled ? t + 1 : NULL);
+        if (t->made)
+            atomic_fetch_add(&c->n_done, t->rows * t->cols);
+        else
+            failed = table_is_copied(t) ? convert_copy(c, threads) : convert_encode(c, threads, scaled ? t + 1 : NULL);
         if (!failed) output_note(c->output, i + 1 + scaled);
     }
     return failed;

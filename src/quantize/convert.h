@@ -17,7 +17,7 @@ struct convert_options {
     void *user;
 };
 
-/* From tensor `first` on. CANCELLED, IO, MALFORMED for numbers that are not finite. */
+/* From tensor `first` on, but for those that are made already. CANCELLED, IO, MALFORMED for numbers that are not finite. */
 int convert_table(const struct table *table, size_t first, struct output *output, const struct convert_options *options,
                   struct stile_error *error);
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/threads.h"
 #include "quantize/convert.h"
+#include "quantize/gptq.h"
 #include "quantize/target.h"
 #include "run/loaded.h"
 
@@ -19,6 +20,7 @@ struct quantize {
     struct imatrix *imatrix; /* may be NULL */
     struct recipe recipe;
     struct table table;
+    struct chunks chunks; /* of the text, with a method that needs one */
 };
 
 /* ---- what is asked for --------------------------------------------------------------------------- */
@@ -225,6 +227,11 @@ static void find_causes(const struct quantize *q, uint64_t causes[OUTPUT_N_CAUSE
         causes[OUTPUT_IMATRIX] = hash_bytes(causes[OUTPUT_IMATRIX], entry->means, entry->n * sizeof *entry->means);
     }
     causes[OUTPUT_OPTIONS] = hash_bytes(causes[OUTPUT_OPTIONS], q->table.header.data, q->table.header.n);
+    if (q->chunks.n > 0) {
+        size_t n_tokens = (size_t)q->chunks.n * q->chunks.n_ctx;
+        causes[OUTPUT_OPTIONS] = hash_bytes(causes[OUTPUT_OPTIONS], q->options->method, strlen(q->options->method));
+        causes[OUTPUT_OPTIONS] = hash_bytes(causes[OUTPUT_OPTIONS], q->chunks.tokens, n_tokens * sizeof(int32_t));
+    }
     causes[OUTPUT_PROGRAM] = hash_bytes(causes[OUTPUT_PROGRAM], version, strlen(version));
     causes[OUTPUT_PROGRAM] = hash_bytes(causes[OUTPUT_PROGRAM], commit, strlen(commit));
 }
@@ -237,6 +244,19 @@ static uint64_t done_bytes(const struct table *table, size_t n_done)
     for (size_t i = 0; i < n_done; i++)
         bytes += table->tensors[i].size_bytes;
     return bytes;
+}
+
+/* Those that the method makes; where others are complete (they come later), so are these. */
+static int make_by_method(struct quantize *q, struct output *output, bool complete, struct stile_error *error)
+{
+    const struct stile_quantize_options *options = q->options;
+    struct gptq_options gptq = {.on_progress = options->on_progress, .user = options->user};
+    if (q->chunks.n == 0) return 0;
+    for (size_t i = 0; i < q->table.n; i++)
+        q->table.tensors[i].made = gptq_takes(&q->table.tensors[i]);
+    if (complete) return 0;
+    int failed = walk_options_of(&gptq.walk, q->model, options->n_threads, NULL, options->cancel, error);
+    return failed ? failed : gptq_run(q->model, &q->table, &q->chunks, output, &gptq, error);
 }
 
 static int write_tensors(struct quantize *q, struct output *output, size_t first, bool keep_cache,
@@ -276,7 +296,8 @@ static int make(struct quantize *q, struct stile_error *error)
     warn(q, q->result);
     size_t first = n_done < q->table.n ? (size_t)n_done : q->table.n;
     q->result->resumed_bytes = done_bytes(&q->table, first);
-    failed = write_tensors(q, output, first, keep_cache, error);
+    failed = make_by_method(q, output, first > 0, error);
+    if (!failed) failed = write_tensors(q, output, first, keep_cache, error);
     if (!failed) failed = output_finish(output, error);
     output_close(output);
     return failed;
@@ -298,7 +319,17 @@ static int check_request(const struct quantize *q, struct stile_error *error)
                          THREADS_MAX);
     if (!q->options->dry_run && (!q->path || !*q->path))
         return error_set(error, STILE_ERROR_ARGUMENT, "the file to be made has no name");
+    if (q->options->method && strcmp(q->options->method, "gptq") != 0)
+        return error_set(error, STILE_ERROR_ARGUMENT, "no method is called \"%.50s\" (known: gptq)",
+                         q->options->method);
     return 0;
+}
+
+static int read_text(struct quantize *q, struct stile_error *error)
+{
+    const struct stile_quantize_options *options = q->options;
+    if (!options->method || options->dry_run) return 0;
+    return chunks_create(&q->chunks, q->model, options->text, options->n_text_bytes, 0, options->n_chunks, error);
 }
 
 int stile_quantize(const struct stile_model *model, const char *path, const struct stile_quantize_options *options,
@@ -309,6 +340,7 @@ int stile_quantize(const struct stile_model *model, const char *path, const stru
     struct stile_quantization own = {0};
     struct quantize q = {.model = model, .path = path, .options = options ? options : &defaults, .result = &own};
     int failed = check_request(&q, error);
+    if (!failed) failed = read_text(&q, error);
     if (!failed) failed = choose_formats(&q, error);
     if (!failed) failed = describe(&q, &own, error);
     if (!failed) failed = make(&q, error);
@@ -316,6 +348,7 @@ int stile_quantize(const struct stile_model *model, const char *path, const stru
     table_free(&q.table);
     recipe_close(&q.recipe);
     imatrix_close(q.imatrix);
+    chunks_free(&q.chunks);
     if (result)
         *result = own;
     else

@@ -22,6 +22,7 @@ struct table_tensor {
     uint32_t layer;
     bool matrix; /* the format may be chosen */
     bool fixed;  /* a recipe chose it */
+    bool made;   /* by a method of its own (gptq.h) */
     enum format format;
     uint64_t rows; /* of all experts together */
     uint64_t cols;
