@@ -94,17 +94,14 @@ static void test_factor(void **unused)
     float *x = random_inputs(TOKENS, COLS);
     static double h[COLS][COLS];
     struct feedback f, other;
-    double mean = 0;
     memset(h, 0, sizeof h);
     for (size_t t = 0; t < TOKENS; t++)
         for (size_t i = 0; i < COLS; i++)
             for (size_t j = 0; j < COLS; j++)
                 h[i][j] += (double)x[t * COLS + i] * (double)x[t * COLS + j];
-    for (size_t i = 0; i < COLS; i++)
-        mean += h[i][i] / COLS;
     get_feedback(&f, x, TOKENS, COLS, damping, 2, NULL);
     for (size_t i = 0; i < COLS; i++) {
-        h[i][i] += damping * mean;
+        h[i][i] *= 1 + damping;
         for (size_t j = 0; j < COLS; j++) {
             double tolerance = 1e-4 * sqrt(h[i][i] * h[j][j]);
             if (!(fabs(product_at(&f, i, j) - h[i][j]) < tolerance))

@@ -271,6 +271,9 @@ static void factor_all(struct factor *f)
     threads_run(m->threads, read_rows, f);
 }
 
+/* What is added to columns that the text never uses, as a share of the mean. */
+static const double unseen = 1e-7;
+
 int moments_factor(struct moments *m, uint64_t expert, double damping, struct feedback *feedback,
                    struct stile_error *error)
 {
@@ -288,8 +291,8 @@ int moments_factor(struct moments *m, uint64_t expert, double damping, struct fe
         mean += f.h[i * cols + i] / (double)cols;
     if (!(mean > 0)) mean = 1; /* nothing was seen: all columns count alike */
     for (size_t i = 0; i < cols; i++)
-        f.h[i * cols + i] += damping * mean;
-    f.smallest = damping * mean * 1e-3;
+        f.h[i * cols + i] += damping * f.h[i * cols + i] + unseen * mean;
+    f.smallest = unseen * mean;
     factor_all(&f);
     return 0;
 }

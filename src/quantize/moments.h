@@ -34,8 +34,9 @@ struct feedback {
     float *rows;         /* (cols, stride): of weight k, for all j < k; 0 from there on */
     float *worth;        /* (cols) */
 };
-/* Of one expert, whose moments are used up by it. damping: the share of the mean moment that is added to each, against
- * what the text says too little of. */
+/* Of one expert, whose moments are used up by it. damping: the share that each column's own moment grows by, which weakens
+ * all that columns say of each other: a text says it only roughly. (A share of the mean would drown most columns where a
+ * few inputs are huge, as those of the first token of a text are.) */
 int moments_factor(struct moments *moments, uint64_t expert, double damping, struct feedback *feedback,
                    struct stile_error *error);
 void feedback_free(struct feedback *feedback);
