@@ -11,14 +11,15 @@ enum { BATCH_TOKENS = 512 };
 
 /* Moments of so many experts are gathered at a time. */
 static const uint64_t moments_bytes_max = (uint64_t)2 << 30;
-static const double damping = 0.01;
+static const double damping = 0.1;
 
 /* A matrix of the layer at hand, and what became of it. */
 struct matrix {
     const struct table_tensor *tensor; /* NULL: not one of ours */
     uint8_t *data;
-    float *scales; /* (n_experts) */
-    struct weight weight;
+    float *scales;        /* (n_experts) */
+    struct weight weight; /* which the layer is computed with from now on */
+    struct gguf_tensor in;
 };
 
 struct gptq {
@@ -92,10 +93,14 @@ static int gather(struct gptq *g, size_t i, uint64_t first, uint64_t n_experts, 
 
 static int begin_matrix(struct matrix *m, const struct table_tensor *t, struct stile_error *error)
 {
-    *m = (struct matrix){.tensor = t, .weight = *t->weight};
+    *m = (struct matrix){.tensor = t, .weight = *t->weight, .in = *t->in};
     m->data = malloc((size_t)t->size_bytes);
     m->scales = calloc((size_t)t->n_experts, sizeof *m->scales);
     if (!m->data || !m->scales) return error_memory(error, t->size_bytes, t->name);
+    m->in.data = m->data;
+    m->in.size_bytes = t->size_bytes;
+    m->in.parts = NULL;
+    m->weight.tensor = &m->in;
     m->weight.format = t->format;
     m->weight.row_bytes = t->size_bytes / t->rows;
     m->weight.data = m->data;
@@ -120,6 +125,22 @@ static int round_expert(struct gptq *g, struct matrix *m, uint64_t expert, const
     return failed;
 }
 
+/* Puts rows where this model has them, which the file has in another order. */
+static int restore_rows(struct matrix *m, struct stile_error *error)
+{
+    const struct table_tensor *t = m->tensor;
+    uint64_t row_bytes = m->weight.row_bytes;
+    uint8_t *restored = malloc((size_t)t->size_bytes);
+    if (!restored) return error_memory(error, t->size_bytes, t->name);
+    for (uint64_t row = 0; row < t->rows; row++)
+        memcpy(restored + gguf_halves_row(row, t->in->head_rows) * row_bytes, m->data + row * row_bytes, row_bytes);
+    free(m->data);
+    m->data = restored;
+    m->in.data = restored;
+    m->weight.data = restored;
+    return 0;
+}
+
 /* To the file, and in place of the model's own. */
 static int end_matrix(struct gptq *g, struct matrix *m, struct op *op, struct stile_error *error)
 {
@@ -135,7 +156,7 @@ static int end_matrix(struct gptq *g, struct matrix *m, struct op *op, struct st
     }
     if (failed) return error_set(error, STILE_ERROR_IO, "tensor %s: cannot write it: %s", t->name, strerror(failed));
     op->weight = &m->weight;
-    return 0;
+    return t->in->head_rows > 0 ? restore_rows(m, error) : 0;
 }
 
 static void free_matrices(struct gptq *g)
