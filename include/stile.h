@@ -590,7 +590,8 @@ struct stile_quantize_options {
     bool force;                 /* replace a file that is there */
     bool resume;                /* continue what an interrupted call left, if it left something */
     const volatile int *cancel; /* when it becomes non-zero, work ends with CANCELLED, and can be resumed */
-    void (*on_progress)(void *user, uint64_t n_done, uint64_t n_total); /* of parameters, often; may be NULL */
+    /* Often, of parameters; of tensors while formats are measured for a size. May be NULL. */
+    void (*on_progress)(void *user, uint64_t n_done, uint64_t n_total);
     /* Something worth knowing that is no error: one line. May be NULL. */
     void (*on_warning)(void *user, const char *message);
     void *user;

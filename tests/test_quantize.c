@@ -412,6 +412,13 @@ static void recipes(void **state)
         gguf_close(made);
         unlink(out);
     }
+    quantize(in, out, &(struct stile_quantize_options){.format = "q8_0", .recipe = "*=nvfp4"});
+    struct gguf *nvfp4 = open_gguf(out);
+    assert_int_equal(gguf_find_tensor(nvfp4, "output.weight")->format, FORMAT_Q4_K);
+    assert_null(gguf_find_tensor(nvfp4, "output.scale"));
+    assert_int_equal(gguf_find_tensor(nvfp4, "blk.1.ffn_up.weight")->format, FORMAT_NVFP4);
+    gguf_close(nvfp4);
+    unlink(out);
     static const char *const wrong[][2] = {
         {"nothing.*=q8_0", "nothing.*"},
         {"*norm*=q8_0", "no weight that can be quantized"},

@@ -19,13 +19,13 @@
 /* Read by the thread that shows it. */
 struct work {
     atomic_ullong n_done, n_total;
-    atomic_ullong first_done, first_ns; /* at the first report: what was resumed costs no time */
+    atomic_ullong first_done, first_ns; /* at the first report of a phase: what was resumed costs no time */
 };
 
 static void on_progress(void *user, uint64_t n_done, uint64_t n_total)
 {
     struct work *work = user;
-    if (atomic_load(&work->n_total) == 0) {
+    if (atomic_load(&work->n_total) != n_total) { /* measuring, then quantizing */
         atomic_store(&work->first_done, n_done);
         atomic_store(&work->first_ns, clock_ns());
     }

@@ -68,6 +68,12 @@ void table_free(struct table *table)
 
 /* ---- formats ------------------------------------------------------------------------------------- */
 
+enum format table_allowed(const struct table_tensor *tensor, enum format format)
+{
+    if (format == FORMAT_NVFP4 && tensor->role < ROLE_LAYER_FIRST) format = FORMAT_Q4_K;
+    return mix_fitting(format, tensor->cols);
+}
+
 void table_use_mix(struct table *table, const struct mix *mix, bool imatrix)
 {
     const struct model *model = table->model;
@@ -85,7 +91,7 @@ int table_use_recipe(struct table *table, struct recipe *recipe, struct stile_er
         struct table_tensor *t = &table->tensors[i];
         const struct recipe_rule *rule = t->matrix ? recipe_find(recipe, t->name) : NULL;
         if (!rule) continue;
-        t->format = mix_fitting(rule->format, t->cols);
+        t->format = table_allowed(t, rule->format);
         t->fixed = true;
     }
     return recipe_check(recipe, error);

@@ -2,7 +2,8 @@
  *
  * Matrices get the formats that are asked for; norms, biases and routers are F32 (what a model's arithmetic is most
  * sensitive to, and small); what is no weight of the model is copied as it is. A weight in NVFP4 has its second scale in
- * a tensor beside it, "X.scale" for "X.weight".
+ * a tensor beside it, "X.scale" for "X.weight". Embedding and output head are not given that format: other programs do
+ * not look for such scales there.
  */
 #ifndef STILE_QUANTIZE_TABLE_H
 #define STILE_QUANTIZE_TABLE_H
@@ -43,6 +44,8 @@ struct table {
 int table_create(struct table *table, const struct model *model, const struct imatrix *imatrix,
                  struct stile_error *error);
 void table_free(struct table *table);
+/* The format or, where a tensor should not or cannot have it, one of about the same size. */
+enum format table_allowed(const struct table_tensor *tensor, enum format format);
 /* Formats of all matrices. */
 void table_use_mix(struct table *table, const struct mix *mix, bool imatrix);
 /* And of those that a recipe names. ARGUMENT when it has a rule for none of them. */
