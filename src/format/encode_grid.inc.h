@@ -15,6 +15,7 @@ struct grid_format {
     float shift;      /* groups of `shift_groups` have all their values moved by +shift or -shift */
     int shift_groups; /* 0: no shifts */
     enum grid_signs_kind signs;
+    float lowest;         /* SIGNS_EVEN: usual size of the lowest level, in root mean squares of the weights */
     int n_subs, n_scales; /* scale of a sub-block: (2 * code + 1) * d / divisor */
     float divisor;
     struct sweep sweep; /* of the scale that would be best if all rows existed */
@@ -168,16 +169,33 @@ static float scale_value(const struct grid_format *f, float d, int code)
     return d * (float)(2 * code + 1) / f->divisor;
 }
 
+static float root_mean_square(const float *x, int n)
+{
+    float squares = 0;
+    for (int i = 0; i < n; i++)
+        squares += x[i] * x[i];
+    return sqrtf(squares / (float)n);
+}
+
+/* What a wrong sign costs, beside a right one, where the lowest level is `lowest`: it gets that. */
+static float wrong_sign_cost(float magnitude, float lowest)
+{
+    float sum = magnitude + lowest;
+    return magnitude < 2 * lowest ? 4 * magnitude * lowest : sum * sum;
+}
+
 /* Magnitudes into x and signs aside. Where their number must be even, the cheapest element keeps the wrong one. */
 static void take_signs(const struct grid_format *f, float *x, const float *w, uint8_t *signs)
 {
+    float lowest = 0;
     for (int g = 0; g < 32 && f->signs != SIGNS_OF_ROW; g++) {
         float *y = x + 8 * g, least = INFINITY;
         int bits = 0, cheapest = 0;
+        if (g % 4 == 0) lowest = f->lowest * root_mean_square(y, 32);
         for (int k = 0; k < 8; k++) {
-            float cost = w[8 * g + k] * fabsf(y[k]);
             bits |= (y[k] < 0) << k;
             y[k] = fabsf(y[k]);
+            float cost = w[8 * g + k] * wrong_sign_cost(y[k], lowest);
             if (cost < least) cheapest = k;
             least = cost < least ? cost : least;
         }
@@ -310,14 +328,14 @@ static void encode_grid(const struct grid_format *f, const float *x_signed, cons
         encode_grid(&format, x, w, block);                                           \
     }
 
-GRID_FORMAT(iq2_xxs, .codebook = CODEBOOK_IQ2_XXS, .signs = SIGNS_EVEN, .n_subs = 8, .n_scales = 16, .divisor = 8,
-            .sweep = {8, 0.68f, 0.11f})
-GRID_FORMAT(iq2_xs, .codebook = CODEBOOK_IQ2_XS, .signs = SIGNS_EVEN, .n_subs = 16, .n_scales = 16, .divisor = 8,
-            .sweep = {8, 0.68f, 0.11f})
+GRID_FORMAT(iq2_xxs, .codebook = CODEBOOK_IQ2_XXS, .signs = SIGNS_EVEN, .lowest = 0.36f, .n_subs = 8, .n_scales = 16,
+            .divisor = 8, .sweep = {8, 0.68f, 0.11f})
+GRID_FORMAT(iq2_xs, .codebook = CODEBOOK_IQ2_XS, .signs = SIGNS_EVEN, .lowest = 0.36f, .n_subs = 16, .n_scales = 16,
+            .divisor = 8, .sweep = {8, 0.68f, 0.11f})
 GRID_FORMAT(iq2_s, .codebook = CODEBOOK_IQ2_S, .signs = SIGNS_FREE, .n_subs = 16, .n_scales = 16, .divisor = 8,
             .sweep = {8, 0.68f, 0.11f})
-GRID_FORMAT(iq3_xxs, .codebook = CODEBOOK_IQ3_XXS, .signs = SIGNS_EVEN, .n_subs = 8, .n_scales = 16, .divisor = 4,
-            .sweep = {13, 0.68f, 0.13f})
+GRID_FORMAT(iq3_xxs, .codebook = CODEBOOK_IQ3_XXS, .signs = SIGNS_EVEN, .lowest = 0.15f, .n_subs = 8, .n_scales = 16,
+            .divisor = 4, .sweep = {13, 0.68f, 0.13f})
 GRID_FORMAT(iq3_s, .codebook = CODEBOOK_IQ3_S, .signs = SIGNS_FREE, .n_subs = 8, .n_scales = 16, .divisor = 1,
             .sweep = {10, 0.64f, 0.09f})
 GRID_FORMAT(iq1_s, .codebook = CODEBOOK_IQ1, .shift = 0.125f, .shift_groups = 4, .n_subs = 8, .n_scales = 8,
