@@ -17,9 +17,8 @@ def open_model(path, n_ctx, threads):
 
 
 def log_softmax(rows):
-    rows = rows.astype(numpy.float64)
-    rows -= rows.max(axis=1, keepdims=True)
-    return rows - numpy.log(numpy.exp(rows).sum(axis=1, keepdims=True))
+    rows = rows - rows.max(axis=1, keepdims=True)
+    return rows - numpy.log(numpy.exp(rows).sum(axis=1, keepdims=True, dtype=numpy.float64))
 
 
 def window_log_p(model, tokens):
