@@ -1,7 +1,7 @@
 /* encode.h - floats to blocks: a quantizer for every format of weights.
  *
  * The codes and scales are chosen to make sum(importance * (x - decoded)^2) small, with `decoded` what format_decode
- * gives for the stored block. How: encode_search.inc.h. All arithmetic is in a fixed order, so the bytes are the same on
+ * gives for the stored block. How: encode_tile.inc.h, encode_k.inc.h. All arithmetic is in a fixed order, so the bytes are the same on
  * every machine.
  */
 #ifndef STILE_FORMAT_ENCODE_H
