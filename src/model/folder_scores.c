@@ -15,7 +15,8 @@
 
 static const char file_name[] = "tokenizer.json";
 
-enum { TEXT_BYTES_MAX = 4096 };
+/* The work for a token goes with the square of its length: of all published vocabularies it is a hundredth of this. */
+enum { TEXT_BYTES_MAX = 4096, WORK_MAX = 1 << 30 };
 
 struct scoring {
     struct folder *folder;
@@ -149,11 +150,15 @@ static int set_scores(struct scoring *s, struct order *order, size_t n, float *s
 static int score(struct scoring *s, const json_t *merges, struct order *order, float *scores)
 {
     size_t n = 0;
+    uint64_t work = 0;
     int failed = count_merges(s, merges);
     for (uint32_t id = 0; id < s->n && !failed; id++) {
         const struct folder_token *token = &s->tokens[id];
         if (!token->text || !*token->text || !joins(token)) continue;
-        if (count_cuts(s, token->text) != s->spans[id].n)
+        work += (uint64_t)strlen(token->text) * strlen(token->text);
+        if (work > WORK_MAX)
+            failed = fail(s, "too many long tokens", token->text);
+        else if (count_cuts(s, token->text) != s->spans[id].n)
             failed = fail(s, "they are not all the ways to make a token of two", token->text);
         else if (s->spans[id].n > 0)
             order[n++] = (struct order){s->spans[id].first, id};
