@@ -8,26 +8,27 @@ enum { TRIED = 16 };
 
 /* E2M1 has no value above 6, a step of 1/2 below 2, and twice the step of the binade below from there on. Adding and
  * taking away a number whose last bit is worth one step rounds to it. v >= 0. */
-static inline float e2m1_nearest(float v)
+ENCODE_INLINE vec e2m1_nearest(vec v)
 {
-    v = v < 6 ? v : 6;
-    float at_least_1 = v > 1 ? v : 1;
-    float magic = f32_from_bits((f32_bits(at_least_1) & 0x7f800000u) + (22u << 23));
+    v = vec_min(v, vec_all(6));
+    vec_mask binade = (vec_mask)vec_max(v, vec_all(1)) & 0x7f800000;
+    vec magic = (vec)(binade + (22 << 23));
     return (v + magic) - magic;
 }
 
 /* The index of the scale that leaves the smallest weighted squared error. */
-static int best_scale(const float *x, const float *w, int n, const float *scales)
+ENCODE_INLINE int best_scale(const float *x, const float *w, int n, const float *scales)
 {
-    float inverses[TRIED], errors[TRIED] = {0};
-    for (int k = 0; k < TRIED; k++)
-        inverses[k] = scales[k] > 0 ? 1 / scales[k] : 0;
-    for (int i = 0; i < n; i++) {
-        float magnitude = fabsf(x[i]), weight = w[i];
-        for (int k = 0; k < TRIED; k++) {
-            float rest = magnitude - scales[k] * e2m1_nearest(magnitude * inverses[k]);
-            errors[k] += weight * (rest * rest);
+    float errors[TRIED];
+    for (int k = 0; k < TRIED; k += WIDTH) {
+        vec scale = vec_load(scales + k), error = vec_all(0);
+        vec inverse = vec_select(scale > 0, 1 / scale, vec_all(0));
+        for (int i = 0; i < n; i++) {
+            float magnitude = fabsf(x[i]);
+            vec rest = magnitude - scale * e2m1_nearest(magnitude * inverse);
+            error += w[i] * (rest * rest);
         }
+        vec_store(errors + k, error);
     }
     int best = 0;
     float least = errors[0];
@@ -39,15 +40,17 @@ static int best_scale(const float *x, const float *w, int n, const float *scales
 }
 
 /* 2 n codes: low nibbles of n bytes, then the high ones. */
-static void encode_e2m1(const float *x, int n, float scale, uint8_t *out)
+ENCODE_INLINE void encode_e2m1(const float *x, int n, float scale, uint8_t *out)
 {
-    uint8_t codes[32];
+    int32_t codes[32];
     float inverse = scale > 0 ? 1 / scale : 0;
-    for (int i = 0; i < 2 * n; i++) {
+    for (int i = 0; i < 2 * n; i += WIDTH) {
         /* from 1 on the code is what the exponent and the first bit of the mantissa say */
-        float q = e2m1_nearest(fabsf(x[i]) * inverse);
-        uint32_t code = q < 1 ? (uint32_t)(int32_t)(q + q) : (f32_bits(q) >> 22) - 252;
-        codes[i] = (uint8_t)(code | f32_bits(x[i]) >> 31 << 3);
+        vec v = vec_load(x + i), q = e2m1_nearest(vec_max(v, -v) * inverse);
+        vec_mask below_1 = q < 1, large = ((vec_mask)q >> 22) - 252;
+        vec_mask code = (below_1 & __builtin_convertvector(q + q, vec_mask)) | (~below_1 & large);
+        code |= (vec_mask)v >> 28 & 8;
+        memcpy(codes + i, &code, sizeof code);
     }
     for (int i = 0; i < n; i++)
         out[i] = (uint8_t)(codes[i] | codes[n + i] << 4);
