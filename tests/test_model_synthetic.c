@@ -1,10 +1,10 @@
 /* The table of shapes against its data, the mixes against the rules, and models made up: they open, have the tensors
  * and formats they should, evaluate to logits of a sensible size, and are the same bytes every time. */
 #include "base/clock.h"
+#include "model/mix.h"
 #include "model/model.h"
 #include "model/shapes.h"
 #include "model/synthetic.h"
-#include "model/mix.h"
 #include "stile.h"
 
 #include <dirent.h>

@@ -158,7 +158,8 @@ static void compare_loss(enum format format, const float *w, const float *x, con
                          struct threads *threads, double most)
 {
     struct gguf gguf = {.path = "made up"};
-    struct gguf_tensor in = {.format = FORMAT_F32, .size_bytes = ROWS * WIDE * sizeof *w, .data = w};
+    struct gguf_tensor in = {
+        .format = FORMAT_F32, .dims = {WIDE, ROWS, 1, 1}, .size_bytes = ROWS * WIDE * sizeof *w, .data = w};
     struct weight weight = {.scale = 1};
     struct model model = {.gguf = &gguf};
     struct table table = {.model = &model};
