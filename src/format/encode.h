@@ -1,8 +1,8 @@
 /* encode.h - floats to blocks: a quantizer for every format of weights.
  *
  * The codes and scales are chosen to make sum(importance * (x - decoded)^2) small, with `decoded` what format_decode
- * gives for the stored block. How: encode_tile.inc.h, encode_k.inc.h. All arithmetic is in a fixed order, so the bytes are the same on
- * every machine.
+ * gives for the stored block. How: encode_tile.inc.h, encode_k.inc.h. All arithmetic is in a fixed order, so the bytes
+ * are the same on every machine.
  */
 #ifndef STILE_FORMAT_ENCODE_H
 #define STILE_FORMAT_ENCODE_H
