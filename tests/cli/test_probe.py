@@ -13,7 +13,7 @@ from common import STILE, CliTest, model_path
 
 FAILED, USAGE = 1, 2
 QUICK = ["--time", "0.2"]
-MACS = ["matmul", "matmul_narrow", "matmul_few", "attention", "attention_token"]
+MACS = ["matmul", "matmul_narrow", "matmul_few", "matmul_some", "attention", "attention_token"]
 MACS += ["attention_narrow", "attention_token_narrow"]
 UNITS = {"latency": "ns", "elements": "elements_per_s", **{name: "macs_per_s" for name in MACS}}
 
