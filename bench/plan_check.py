@@ -121,6 +121,7 @@ def measure(case, folders):
         began = time.time()
         predicted = run(plan, limit)
         records = run(bench, limit)
+        print(f"{case}: {time.time() - began:.0f} s{', crowded' if crowded(records) else ''}", file=sys.stderr)
         if not crowded(records):
             break
     result = {"case": list(case), "time": began, "seconds": time.time() - began, "crowded": crowded(records)}

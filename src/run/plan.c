@@ -98,6 +98,11 @@ void plan_publish(struct stile_plan *out, const struct plan_ask *ask, const stru
     plan_publish_format(out, ask);
 }
 
+static uint64_t process_bytes(const struct stile_session_options *session)
+{
+    return PROCESS_BYTES + (uint64_t)session->n_threads * THREAD_BYTES;
+}
+
 int plan_ask_make(struct plan_ask *ask, const struct stile_model *model, const struct stile_plan_options *options,
                   struct stile_error *error)
 {
@@ -112,8 +117,7 @@ int plan_ask_make(struct plan_ask *ask, const struct stile_model *model, const s
         .program = model->program,
         .memory = {.kv_bytes = memory.kv_bytes,
                    .activations_bytes = memory.activations_bytes,
-                   .other_bytes = memory.other_bytes + memory.draft_bytes + PROCESS_BYTES +
-                                  (uint64_t)session->n_threads * THREAD_BYTES},
+                   .other_bytes = memory.other_bytes + memory.draft_bytes + process_bytes(session)},
         .n_batch = session->n_batch,
         .n_prompt = options->n_prompt > 0 ? options->n_prompt : PROMPT,
         .n_depth = options->n_depth,
@@ -132,11 +136,14 @@ int plan_ask_make(struct plan_ask *ask, const struct stile_model *model, const s
 
 /* Where the session would put the weights: *placement is NULL where they fit, or nothing could be placed (or they would
  * come in another format). */
-static int place(struct placement **placement, const struct plan_request *request, const struct stile_model *model,
-                 const struct stile_plan_options *options, uint64_t usable_bytes, struct stile_error *error)
+static int place(struct placement **placement, const struct plan_ask *ask, const struct stile_plan_options *options,
+                 uint64_t usable_bytes, struct stile_error *error)
 {
+    const struct plan_request *request = &ask->request;
+    const struct stile_model *model = ask->model;
     const struct plan_memory *memory = &request->memory;
-    uint64_t taken = memory->kv_bytes + memory->activations_bytes + memory->other_bytes, least_bytes;
+    uint64_t least_bytes, taken = memory->kv_bytes + memory->activations_bytes + memory->other_bytes;
+    taken -= process_bytes(&ask->session); /* a limit is for what a session asks for, as in run/budget.c */
     uint64_t left = usable_bytes > taken ? usable_bytes - taken : 0;
     *placement = NULL;
     if (request->mix || (!options->session.place && model->info.size_bytes <= left)) return 0;
@@ -158,6 +165,7 @@ static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, con
     struct placement *placement = NULL;
     struct plan_request request = ask->request;
     int n_threads = (int)ask->session.n_threads;
+    uint64_t usable_bytes = 0;
     struct room {
         struct machine machine;
         struct plan_machine plan_machine;
@@ -167,17 +175,18 @@ static int plan_measured(struct stile_plan *out, const struct plan_ask *ask, con
     int failed = path ? machine_read_file(&room->machine, path, error)
                       : machine_describe(&room->machine, threads_default_count(), false, error);
     if (!failed) {
-        uint64_t usable_bytes = budget_usable_bytes(&ask->session, &room->machine.memory);
+        usable_bytes = budget_usable_bytes(&ask->session, &room->machine.memory);
         if (options->assumed_memory_bytes > 0) usable_bytes = assumed(options);
         if (path) n_threads = room->machine.n_threads;
         plan_machine_here(&room->plan_machine, &room->machine, n_threads, path ? NULL : options->pace);
-        room->plan_machine.tiers[0].capacity_bytes = usable_bytes;
-        failed = place(&placement, &request, ask->model, options, usable_bytes, error);
+        room->plan_machine.tiers[0].capacity_bytes = usable_bytes + process_bytes(&ask->session);
+        failed = place(&placement, ask, options, usable_bytes, error);
     }
     if (!failed) {
         request.placement = placement;
         plan_predict(&room->plan, &request, &room->plan_machine);
         plan_publish(out, ask, &room->plan, &room->plan_machine);
+        out->tiers[0].capacity_bytes = usable_bytes;
         out->probed_read_bytes_per_s = room->plan_machine.probed_read_bytes_per_s;
         if (!path && options->pace) out->pace_read_bytes_per_s = options->pace->read_bytes_per_s;
         out->n_threads = (uint32_t)n_threads;
