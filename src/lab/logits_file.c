@@ -1,10 +1,9 @@
 #include "lab/logits_file.h"
 
-#include "base/error.h"
+#include "base/beside.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +28,9 @@ struct header {
 };
 
 struct logits_file {
-    int fd;
-    char *path, *beside; /* beside: while it is written */
+    char *path;
+    struct beside out; /* while it is written */
+    int fd;            /* of one that is read; else -1 */
     struct header header;
     int32_t *tokens; /* of one that is read */
     size_t n_rows;   /* written */
@@ -102,25 +102,12 @@ static int fail_io(const struct logits_file *file, const char *what, struct stil
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-static int write_all(const struct logits_file *file, const void *bytes, size_t n, struct stile_error *error)
-{
-    const char *at = bytes;
-    while (n > 0) {
-        ssize_t written = write(file->fd, at, n);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return fail_io(file, "write", error);
-        at += written;
-        n -= (size_t)written;
-    }
-    return 0;
-}
-
 /* Room on the disk before hours are spent. */
 static int check_room(const struct logits_file *file, struct stile_error *error)
 {
     struct statvfs disk;
     const uint64_t size_bytes = file_bytes(&file->header);
-    if (fstatvfs(file->fd, &disk) != 0) return 0;
+    if (fstatvfs(file->out.fd, &disk) != 0) return 0;
     const uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
     if (free_bytes >= size_bytes) return 0;
     return error_set(error, STILE_ERROR_IO,
@@ -132,17 +119,10 @@ int logits_file_create(struct logits_file **file, const char *path, const struct
                        const struct windows *windows, const char *text_name, struct stile_error *error)
 {
     struct logits_file *f = calloc(1, sizeof *f);
-    const size_t n = strlen(path) + sizeof ".XXXXXX";
     if (!f) return error_memory(error, sizeof *f, "a file of logits");
-    f->fd = -1;
+    f->fd = f->out.fd = -1;
     f->path = strdup(path);
-    f->beside = malloc(n);
-    int failed = f->path && f->beside ? 0 : error_memory(error, n, "a file of logits");
-    if (!failed) {
-        snprintf(f->beside, n, "%s.XXXXXX", path);
-        f->fd = mkstemp(f->beside);
-        if (f->fd < 0) failed = fail_io(f, "make a file beside it", error);
-    }
+    int failed = f->path ? beside_open(&f->out, f->path, error) : error_memory(error, strlen(path), "a file of logits");
     if (!failed) {
         f->header = header_of(windows, stile_model_info(model)->n_vocab);
         f->header.vocabulary = hash_vocabulary(model);
@@ -150,8 +130,8 @@ int logits_file_create(struct logits_file **file, const char *path, const struct
         snprintf(f->header.text, sizeof f->header.text, "%s", text_name);
         failed = check_room(f, error);
     }
-    if (!failed) failed = write_all(f, &f->header, sizeof f->header, error);
-    if (!failed) failed = write_all(f, windows->tokens, windows->n_tokens * sizeof *windows->tokens, error);
+    if (!failed) failed = beside_write(&f->out, &f->header, sizeof f->header, error);
+    if (!failed) failed = beside_write(&f->out, windows->tokens, windows->n_tokens * sizeof *windows->tokens, error);
     if (failed)
         logits_file_close(f);
     else
@@ -202,7 +182,7 @@ int logits_file_append(struct logits_file *file, struct threads *threads, const 
         .from = rows, .codes = malloc(size_bytes), .n_rows = n_rows, .n_vocab = file->header.n_vocab};
     if (!coding.codes) return error_memory(error, size_bytes, "codes of logits");
     threads_run(threads, encode_part, &coding);
-    int failed = write_all(file, coding.codes, size_bytes, error);
+    int failed = beside_write(&file->out, coding.codes, size_bytes, error);
     free(coding.codes);
     file->n_rows += n_rows;
     return failed;
@@ -210,11 +190,7 @@ int logits_file_append(struct logits_file *file, struct threads *threads, const 
 
 int logits_file_finish(struct logits_file *file, struct stile_error *error)
 {
-    if (fsync(file->fd) != 0) return fail_io(file, "write", error);
-    if (fchmod(file->fd, 0644) != 0 || rename(file->beside, file->path) != 0) return fail_io(file, "replace", error);
-    free(file->beside);
-    file->beside = NULL;
-    return 0;
+    return beside_finish(&file->out, error);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -293,6 +269,7 @@ int logits_file_open(struct logits_file **file, const char *path, struct stile_e
 {
     struct logits_file *f = calloc(1, sizeof *f);
     if (!f) return error_memory(error, sizeof *f, "a file of logits");
+    f->out.fd = -1;
     f->path = strdup(path);
     f->fd = f->path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     int failed = !f->path    ? error_memory(error, strlen(path), "a file of logits")
@@ -372,8 +349,7 @@ void logits_file_close(struct logits_file *file)
 {
     if (!file) return;
     if (file->fd >= 0) close(file->fd);
-    if (file->beside) unlink(file->beside);
-    free(file->beside);
+    beside_abandon(&file->out);
     free(file->path);
     free(file->tokens);
     free(file);
