@@ -633,7 +633,7 @@ static void failure_leaves_nothing_behind(void **state)
     struct stile_error error = {0};
     struct gguf *gguf = NULL;
     int stop_at = 2;
-    struct synthetic_options options = {.on_progress = count_reports, .user = &stop_at, .sync = true};
+    struct synthetic_options options = {.on_progress = count_reports, .user = &stop_at};
     assert_int_equal(synthetic_write(synthetic, file_path("stopped.gguf"), &options, &error), STILE_ERROR_CANCELLED);
     assert_non_null(strstr(error.message, "stopped.gguf"));
     n_reports = 0;

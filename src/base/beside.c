@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +13,23 @@ static int fail(const struct beside *b, const char *what, struct stile_error *er
     return error_set(error, STILE_ERROR_IO, "%s: cannot %s: %s", b->path, what, strerror(errno));
 }
 
+/* Creates the file under a name that no other thread, process or machine has. */
+static int create_part(struct beside *b, size_t capacity)
+{
+    static atomic_uint n_opened;
+    do {
+        snprintf(b->part, capacity, "%s.%ld-%u.part", b->path, (long)getpid(), atomic_fetch_add(&n_opened, 1));
+        b->fd = open(b->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (b->fd < 0 && errno == EEXIST); /* left by a process of the same number that was killed */
+    return b->fd;
+}
+
 int beside_open(struct beside *beside, const char *path, struct stile_error *error)
 {
-    size_t capacity = strlen(path) + 32;
+    size_t capacity = strlen(path) + 48;
     *beside = (struct beside){.path = path, .part = malloc(capacity), .fd = -1};
     if (!beside->part) return error_memory(error, capacity, "the name of a file");
-    snprintf(beside->part, capacity, "%s.%ld.part", path, (long)getpid());
-    beside->fd = open(beside->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (beside->fd >= 0) return 0;
+    if (create_part(beside, capacity) >= 0) return 0;
     int failed = fail(beside, "create a file beside it", error);
     free(beside->part);
     beside->part = NULL;
@@ -41,7 +51,8 @@ int beside_write(struct beside *beside, const void *bytes, size_t n, struct stil
 
 int beside_finish(struct beside *beside, struct stile_error *error)
 {
-    int failed = fsync(beside->fd) != 0 ? fail(beside, "write to the disk", error) : 0;
+    bool unsafe = !beside->unforced && fsync(beside->fd) != 0;
+    int failed = unsafe ? fail(beside, "write to the disk", error) : 0;
     if (close(beside->fd) != 0 && !failed) failed = fail(beside, "write", error);
     beside->fd = -1;
     if (!failed && rename(beside->part, beside->path) != 0) failed = fail(beside, "give it its name", error);
@@ -60,4 +71,15 @@ void beside_abandon(struct beside *beside)
     if (beside->part) unlink(beside->part);
     free(beside->part);
     *beside = (struct beside){.fd = -1};
+}
+
+int beside_replace(const char *path, const void *bytes, size_t n, struct stile_error *error)
+{
+    struct beside file;
+    int failed = beside_open(&file, path, error);
+    if (failed) return failed;
+    failed = beside_write(&file, bytes, n, error);
+    if (!failed) return beside_finish(&file, error);
+    beside_abandon(&file);
+    return failed;
 }

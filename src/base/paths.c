@@ -1,5 +1,7 @@
 #include "base/paths.h"
 
+#include "base/beside.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <pwd.h>
@@ -67,38 +69,13 @@ int path_make_folder(const char *path, struct stile_error *error)
     return make_one(part, error);
 }
 
-/* Writes all bytes and closes the file; 0, or errno. */
-static int write_and_close(int file, const char *text)
-{
-    size_t n = strlen(text), at = 0;
-    int failed = 0;
-    while (at < n && !failed) {
-        ssize_t written = write(file, text + at, n - at);
-        if (written >= 0)
-            at += (size_t)written;
-        else if (errno != EINTR)
-            failed = errno;
-    }
-    if (!failed && fsync(file) != 0) failed = errno;
-    if (close(file) != 0 && !failed) failed = errno;
-    return failed;
-}
-
 int path_replace_file(const char *path, const char *text, struct stile_error *error)
 {
-    char folder[PATH_MAX], beside[PATH_MAX];
+    char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    int n = snprintf(beside, sizeof beside, "%s.XXXXXX", path);
-    if (!slash || slash == path || n < 0 || (size_t)n >= sizeof beside)
+    if (!slash || slash == path || (size_t)(slash - path) >= sizeof folder)
         return error_set(error, STILE_ERROR_ARGUMENT, "%s: not the path of a file in a folder", path);
     snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
-    int code = path_make_folder(folder, error);
-    if (code != STILE_OK) return code;
-    int file = mkstemp(beside);
-    if (file < 0) return error_set(error, STILE_ERROR_IO, "%s: cannot be made: %s", beside, strerror(errno));
-    int failed = write_and_close(file, text);
-    if (!failed && rename(beside, path) != 0) failed = errno;
-    if (!failed) return STILE_OK;
-    unlink(beside);
-    return error_set(error, STILE_ERROR_IO, "%s: cannot be written: %s", path, strerror(failed));
+    int failed = path_make_folder(folder, error);
+    return failed ? failed : beside_replace(path, text, strlen(text), error);
 }

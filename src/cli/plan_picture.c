@@ -1,4 +1,5 @@
 /* plan_picture.c - `stile plan --svg`: the limits of a machine, and where a model runs into them. */
+#include "base/beside.h"
 #include "cli/plan_rank.h"
 #include "cli/roofline.h"
 #include "cli/svg.h"
@@ -74,7 +75,7 @@ int plan_picture(const struct options *options, const struct stile_model *model,
     }
     char *text = roofline_svg(&r);
     if (!text) return cli_fail("out of memory");
-    failed = svg_write(options->svg, text, &error);
+    failed = beside_replace(options->svg, text, strlen(text), &error);
     free(text);
     return failed ? cli_error(&error) : EXIT_OK;
 }

@@ -1,5 +1,6 @@
 #include "cli/quality_sweep.h"
 
+#include "base/beside.h"
 #include "base/clock.h"
 #include "base/paths.h"
 #include "cli/output.h"
@@ -312,7 +313,7 @@ static int draw(const struct work *work, const struct sweep *sweep)
              windows_scored(quality->windows, quality->windows->n), base_name(work->text), quality->windows->n_ctx);
     char *text = sweep_svg(sweep, title, subtitle);
     if (!text) return cli_fail("out of memory");
-    int failed = svg_write(work->options->svg, text, &error);
+    int failed = beside_replace(work->options->svg, text, strlen(text), &error);
     free(text);
     return failed ? cli_error(&error) : EXIT_OK;
 }

@@ -1,12 +1,7 @@
 #include "cli/svg.h"
 
-#include "base/error.h"
-#include "base/paths.h"
-
 #include <jansson.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 
 /* Text may be a stranger's. */
 void svg_add_text(struct buffer *out, const char *text)
@@ -77,18 +72,4 @@ char *svg_end(struct buffer *out)
 {
     buffer_string(out, "</svg>\n");
     return buffer_take(out);
-}
-
-int svg_write(const char *path, const char *text, struct stile_error *error)
-{
-    char here[4096], in[4096];
-    struct stat folder;
-    mode_t mask = umask(0);
-    umask(mask);
-    snprintf(here, sizeof here, "%s%s", strchr(path, '/') ? "" : "./", path);
-    snprintf(in, sizeof in, "%.*s", (int)(strrchr(here, '/') - here + 1), here);
-    if (stat(in, &folder) != 0) return error_set(error, STILE_ERROR_IO, "%s: there is no such folder", in);
-    int failed = path_replace_file(here, text, error);
-    if (!failed) chmod(here, 0666 & ~mask);
-    return failed;
 }

@@ -7,7 +7,8 @@
 #define STILE_CLI_SVG_H
 
 #include "base/buffer.h"
-#include "stile.h"
+
+#include <stddef.h>
 
 /* The head of a picture with its ground. Texts may be a stranger's, here and below. */
 void svg_begin(struct buffer *out, int width, int height, const char *title);
@@ -21,8 +22,5 @@ void svg_line(struct buffer *out, const char *class, double x1, double y1, doubl
 /* Around (x, y). */
 void svg_circle(struct buffer *out, size_t colour, double x, double y);
 void svg_square(struct buffer *out, size_t colour, double x, double y);
-
-/* Makes the picture a file, beside and renamed. */
-int svg_write(const char *path, const char *text, struct stile_error *error);
 
 #endif

@@ -34,7 +34,6 @@ struct synthetic_options {
     /* Called now and then with what is done so far; non-zero stops the work (CANCELLED). May be NULL. */
     int (*on_progress)(void *user, uint64_t done_bytes, uint64_t total_bytes);
     void *user;
-    bool sync; /* wait until the file is on the disk */
 };
 
 /* Writes the file: beside `path` first, renamed over it once whole, so a failure leaves nothing behind. `options` may

@@ -1,4 +1,5 @@
 /* synthetic_write.c - the bytes of a synthetic model, to a file or to memory. */
+#include "base/beside.h"
 #include "model/synthetic_private.h"
 
 #include <errno.h>
@@ -140,7 +141,7 @@ static void put_model(struct sink *sink, const struct synthetic *synthetic)
 
 /* ---- to a file ----------------------------------------------------------------------------------- */
 
-static void write_file(struct sink *sink, const struct synthetic *synthetic, const struct synthetic_options *options)
+static void write_file(struct sink *sink, const struct synthetic *synthetic)
 {
     /* a disk that is too small says so at once; file systems that cannot reserve are told as they fill */
     if (fallocate(sink->fd, 0, 0, (off_t)synthetic->size_bytes) != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
@@ -149,40 +150,34 @@ static void write_file(struct sink *sink, const struct synthetic *synthetic, con
     }
     put_model(sink, synthetic);
     flush(sink);
-    if (!sink->failed && options && options->sync && fsync(sink->fd) != 0) fail_io(sink, "write to the disk");
 }
 
 int synthetic_write(const struct synthetic *synthetic, const char *path, const struct synthetic_options *options,
                     struct stile_error *error)
 {
-    size_t capacity = strlen(path) + 32;
-    char *beside = malloc(capacity);
+    struct beside file;
     uint8_t *stage = malloc(STAGE_BYTES);
-    if (!beside || !stage) {
-        free(beside);
-        free(stage);
-        return error_memory(error, STAGE_BYTES, "writing");
-    }
-    snprintf(beside, capacity, "%s.%ld.part", path, (long)getpid());
-    struct sink sink = {.begin = stage,
-                        .at = stage,
-                        .end = stage + STAGE_BYTES,
-                        .fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666),
-                        .path = path,
-                        .options = options,
-                        .total_bytes = synthetic->size_bytes,
-                        .error = error};
-    if (sink.fd < 0) {
-        fail_io(&sink, "create a file beside it");
-    } else {
-        write_file(&sink, synthetic, options);
-        if (close(sink.fd) != 0 && !sink.failed) fail_io(&sink, "write");
-        if (!sink.failed && rename(beside, path) != 0) fail_io(&sink, "give it its name");
-        if (sink.failed) unlink(beside);
+    if (!stage) return error_memory(error, STAGE_BYTES, "writing");
+    int failed = beside_open(&file, path, error);
+    if (!failed) {
+        struct sink sink = {.begin = stage,
+                            .at = stage,
+                            .end = stage + STAGE_BYTES,
+                            .fd = file.fd,
+                            .path = path,
+                            .options = options,
+                            .total_bytes = synthetic->size_bytes,
+                            .error = error};
+        file.unforced = true; /* it can be made again */
+        write_file(&sink, synthetic);
+        failed = sink.failed;
+        if (failed)
+            beside_abandon(&file);
+        else
+            failed = beside_finish(&file, error);
     }
     free(stage);
-    free(beside);
-    return sink.failed;
+    return failed;
 }
 
 /* ---- to memory ----------------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ class Plan(CliTest):
         self.fails("plan", model_path(), "-d", "4000", "-n", "97", status=USAGE, says="give --ctx 4097", env=self.env)
         missing = str(self.folder / "none")
         _, err = self.stile("plan", model_path(), "--svg", missing + "/x.svg", env=self.env, status=FAILED)
-        self.assertIn("no such folder", err)
+        self.assertIn("No such file or directory", err)
         self.assertFalse(os.path.exists(missing))
         out = self.stile("plan", model_path(), "--memory-limit", "50M", env=self.env)[0]
         self.assertIn("of 47.7 MiB", out)
