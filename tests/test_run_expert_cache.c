@@ -272,9 +272,20 @@ static void favourites_stay(void **state)
     assert_true(hit_rate(&bench) == 1);
     assert_int_equal(pass.n_wrong, 0);
     /* and what is given back is what is worth least */
-    uint64_t before = expert_cache_shrink(bench.cache, UINT64_MAX);
-    uint64_t after = expert_cache_shrink(bench.cache, before * 6 / 10);
+    uint64_t before = expert_cache_resize(bench.cache, UINT64_MAX);
+    uint64_t after = expert_cache_resize(bench.cache, before * 6 / 10);
     assert_true(after <= before * 6 / 10 && after > before / 2);
+    run(&pass);
+    assert_true(hit_rate(&bench) == 1);
+    /* what is taken again is of use: the favourites, and others that were there once before */
+    assert_int_equal(expert_cache_resize(bench.cache, UINT64_MAX), before);
+    for (int i = 0; i < 2; i++) {
+        choose(&pass, (const uint32_t[]){0, 6, 9, 12});
+        hit_rate(&bench);
+        run(&pass);
+    }
+    assert_true(hit_rate(&bench) == 1);
+    choose(&pass, (const uint32_t[]){2, 5, 8, 11});
     run(&pass);
     assert_true(hit_rate(&bench) == 1);
     assert_int_equal(pass.n_wrong, 0);
@@ -502,8 +513,8 @@ static void hanging_disk(void **state)
             }
             pthread_join(other, NULL);
             assert_int_equal(expert_cache_failed(bench.cache, NULL), 0);
-            uint64_t before = expert_cache_shrink(bench.cache, UINT64_MAX);
-            assert_int_equal(expert_cache_shrink(bench.cache, before / 2), before);
+            uint64_t before = expert_cache_resize(bench.cache, UINT64_MAX);
+            assert_int_equal(expert_cache_resize(bench.cache, before / 2), before);
             if (i + round == 2) break;
             atomic_store(&held, false);
             atomic_store(&pass.n_missing, 0);

@@ -357,7 +357,7 @@ static void memory_is_taken_away(void **state)
     assert_memory_equal(engine.logits, mapped.logits, n_bytes);
     tiers_stats(engine.tiers, &before);
     assert_true(before.memory_bytes < after.memory_bytes);
-    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 1u << 29});
+    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 100 << 20});
     tiers_stats(engine.tiers, &after);
     assert_int_equal(before.memory_bytes, after.memory_bytes);
     tiers_shrink(engine.tiers, 1 << 30); /* more than there is */
@@ -365,6 +365,46 @@ static void memory_is_taken_away(void **state)
     assert_memory_equal(engine.logits, mapped.logits, n_bytes);
     tiers_stats(engine.tiers, &after);
     assert_int_equal(after.tier_bytes[TIER_RESIDENT], 0);
+    engine_close(&engine);
+    engine_close(&mapped);
+}
+
+/* Others need their memory no more: what was given back is taken again, bit by bit, and not beyond what it was. */
+static void memory_is_free_again(void **state)
+{
+    (void)state;
+    const struct machine_memory much = {.total_bytes = 1u << 30, .available_bytes = 130 << 20};
+    size_t n_bytes = model->model->hparams.n_vocab * sizeof(float);
+    struct stile_error error;
+    struct engine mapped, engine;
+    struct tiers_stats before, after = {0};
+    engine_open(&mapped, NULL, 1);
+    must(pass(&mapped, 1, &error), &error);
+    engine_open(&engine, tiers_of(60 << 20, NULL, 2, NULL), 2);
+    tiers_stats(engine.tiers, &before);
+    must(pass(&engine, 1, &error), &error);
+    tiers_shrink(engine.tiers, 30 << 20);
+    must(pass(&engine, 1, &error), &error);
+    tiers_grow(engine.tiers, 1000); /* too little for any piece */
+    for (int i = 0; i < 5; i++) {
+        uint64_t bytes = after.memory_bytes;
+        tiers_stats(engine.tiers, &after);
+        if (i == 1 || i == 2) assert_in_range(after.memory_bytes - bytes, 10 << 20, (130 - 80) << 18);
+        budget_keep(engine.tiers, &much);
+        for (int k = 0; k < 2; k++) {
+            must(pass(&engine, 1, &error), &error);
+            assert_memory_equal(engine.logits, mapped.logits, n_bytes);
+        }
+    }
+    tiers_stats(engine.tiers, &after);
+    assert_int_equal(after.memory_bytes, before.memory_bytes);
+    assert_memory_equal(after.tier_bytes, before.tier_bytes, sizeof before.tier_bytes);
+    assert_int_equal(after.absent_bytes, 0);
+    uint64_t read_bytes = after.read_bytes;
+    must(pass(&engine, 1, &error), &error);
+    must(pass(&engine, 1, &error), &error);
+    tiers_stats(engine.tiers, &after); /* resident ones are not read any more */
+    assert_true(after.read_bytes - read_bytes <= 3 * after.tier_bytes[TIER_STREAMED] * 11 / 10);
     engine_close(&engine);
     engine_close(&mapped);
 }
@@ -412,8 +452,13 @@ static void disks_that_hang(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_bits),   cmocka_unit_test(too_little_memory), cmocka_unit_test(cancelled),
-        cmocka_unit_test(file_cut),        cmocka_unit_test(disks_that_fail),   cmocka_unit_test(memory_is_taken_away),
+        cmocka_unit_test(the_same_bits),
+        cmocka_unit_test(too_little_memory),
+        cmocka_unit_test(cancelled),
+        cmocka_unit_test(file_cut),
+        cmocka_unit_test(disks_that_fail),
+        cmocka_unit_test(memory_is_taken_away),
+        cmocka_unit_test(memory_is_free_again),
         cmocka_unit_test(disks_that_hang), /* the last: its threads hang on */
     };
     return cmocka_run_group_tests(tests, setup, teardown);

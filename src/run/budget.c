@@ -60,10 +60,15 @@ int budget_place(struct placement **placement, const struct stile_model *model,
 
 void budget_keep(struct tiers *tiers, const struct machine_memory *memory)
 {
+    /* Memory is taken again in small parts: whoever needed it may come back, and nothing is lost by waiting but speed.
+     * The least part of a margin that it is done for lies well above what giving back leaves free. */
+    enum { PARTS = 4 };
     struct tiers_stats stats;
     uint64_t margin = budget_margin_bytes(memory->total_bytes), free_bytes = memory->available_bytes;
     tiers_stats(tiers, &stats);
-    uint64_t needed =
-        stats.absent_bytes + stats.experts.empty_bytes + margin / 4; /* what is yet to be read takes memory too */
-    if (free_bytes < needed) tiers_shrink(tiers, needed - free_bytes + margin / 2);
+    uint64_t needed = stats.absent_bytes + stats.experts.empty_bytes; /* what is yet to be read takes memory too */
+    if (free_bytes < needed + margin / 4)
+        tiers_shrink(tiers, needed - free_bytes + margin * 3 / 4);
+    else if (free_bytes > needed + margin * 3 / 2)
+        tiers_grow(tiers, (free_bytes - needed - margin) / PARTS);
 }

@@ -60,8 +60,8 @@ struct expert_cache_stats {
 };
 /* By any thread, also during a pass. */
 void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *stats);
-/* Between passes: gives memory back until frames take at most this, least worth first. Never less than one frame of each
- * size. Returns what they take. */
-uint64_t expert_cache_shrink(struct expert_cache *cache, uint64_t bytes);
+/* Between passes: gives memory back until frames take at most this, least worth first (never less than one frame of each
+ * size), or takes as much again, at most what the cache was made with; that fills as pieces miss. Returns what they take. */
+uint64_t expert_cache_resize(struct expert_cache *cache, uint64_t bytes);
 
 #endif

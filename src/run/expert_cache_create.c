@@ -260,7 +260,7 @@ void expert_cache_stats(struct expert_cache *cache, struct expert_cache_stats *s
     pthread_mutex_unlock(&cache->lock);
 }
 
-/* ---- giving memory back ------------------------------------------------------------------------ */
+/* ---- giving memory back, and taking it again --------------------------------------------------- */
 
 static float worth_of_frame(const struct expert_cache *cache, const struct pool *pool, uint32_t frame)
 {
@@ -288,27 +288,41 @@ static void drop_frame(struct expert_cache *cache, struct pool *pool)
     madvise(pool->memory + last * pool->room_bytes, pool->room_bytes, MADV_DONTNEED);
 }
 
-uint64_t expert_cache_shrink(struct expert_cache *cache, uint64_t bytes)
+/* Waits until no frame is being read into. */
+static void await_all(struct expert_cache *cache)
 {
-    uint64_t taken_bytes = 0;
+    for (size_t i = 0; i < cache->n_pools; i++)
+        for (uint32_t f = 0; f < cache->pools[i].n_begun; f++)
+            if (cache->pools[i].pieces[f] != none) expert_cache_await(cache, cache->pools[i].pieces[f], cache->cancel);
+}
+
+static void resize_pool(struct expert_cache *cache, struct pool *pool, uint32_t n_frames)
+{
+    pool->n_victims = 0;
+    while (pool->n_frames > n_frames && pool->n_frames > 1)
+        drop_frame(cache, pool);
+    if (pool->n_frames < n_frames) pool->n_frames = n_frames;
+}
+
+uint64_t expert_cache_resize(struct expert_cache *cache, uint64_t bytes)
+{
+    uint64_t all_bytes = 0, taken_bytes = 0, after_bytes = 0;
+    for (size_t i = 0; i < cache->n_pools; i++) {
+        all_bytes += cache->pools[i].mapped_bytes;
+        taken_bytes += cache->pools[i].n_frames * cache->pools[i].room_bytes;
+    }
+    if (bytes > all_bytes) bytes = all_bytes;
+    if (bytes == taken_bytes) return taken_bytes;
     expert_cache_stop(cache);
     pthread_mutex_lock(&cache->lock);
+    await_all(cache);
+    bool cancelled = cache->cancel && *cache->cancel; /* reads may be under way: another time */
     for (size_t i = 0; i < cache->n_pools; i++) {
         struct pool *pool = &cache->pools[i];
-        for (uint32_t f = 0; f < pool->n_begun; f++)
-            if (pool->pieces[f] != none) expert_cache_await(cache, pool->pieces[f], cache->cancel);
-        taken_bytes += pool->n_frames * pool->room_bytes;
-    }
-    if (cache->cancel && *cache->cancel) bytes = taken_bytes; /* reads may be under way: another time */
-    uint64_t before_bytes = taken_bytes;
-    for (size_t i = 0; i < cache->n_pools && before_bytes > bytes; i++) {
-        struct pool *pool = &cache->pools[i];
-        uint64_t n = (uint64_t)((double)pool->n_frames * (double)bytes / (double)before_bytes);
-        while (pool->n_frames > n && pool->n_frames > 1) {
-            drop_frame(cache, pool);
-            taken_bytes -= pool->room_bytes;
-        }
+        double n = (double)(pool->mapped_bytes / pool->room_bytes) * ((double)bytes / (double)all_bytes);
+        if (!cancelled && (n < pool->n_frames) == (bytes < taken_bytes)) resize_pool(cache, pool, (uint32_t)n);
+        after_bytes += pool->n_frames * pool->room_bytes;
     }
     pthread_mutex_unlock(&cache->lock);
-    return taken_bytes;
+    return after_bytes;
 }

@@ -1,7 +1,7 @@
 /* expert_cache_private.h - what the files of the cache of experts share.
  *
  *   expert_cache.c         passes: what is wanted, its reads, who gives way
- *   expert_cache_create.c  frames: where they are, warming up, giving memory back
+ *   expert_cache_create.c  frames: where they are, warming up, giving memory back and taking it again
  */
 #ifndef STILE_RUN_EXPERT_CACHE_PRIVATE_H
 #define STILE_RUN_EXPERT_CACHE_PRIVATE_H

@@ -19,6 +19,8 @@ struct piece_state {
     struct reader_read read;
 };
 
+static const size_t nowhere = SIZE_MAX;
+
 /* A reader for each disk. */
 struct disk {
     struct reader *reader;
@@ -38,7 +40,7 @@ struct tiers {
     struct piece_state *states;   /* (n_pieces) */
     char *memory;                 /* resident pieces in order, each in pages of its own; then the ring */
     size_t memory_bytes;
-    size_t *places; /* (n_pieces) of resident pieces, in memory */
+    size_t *places; /* (n_pieces) in memory, of pieces that were meant to be resident; `nowhere` */
     size_t ring;    /* of the first slot, in memory */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a piece was STARTED, or all is lost */
@@ -248,52 +250,84 @@ int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error)
     return failed;
 }
 
-static bool is_resident_matrix(const struct tiers *t, size_t i)
+/* Of these, some may be given back, and taken again. */
+static bool is_movable(const struct tiers *t, size_t i, enum tier tier)
 {
     const struct piece *piece = &t->placement->pieces[i];
-    return piece->tier == TIER_RESIDENT && t->program->ops[piece->op].kind == OP_MATMUL;
+    return piece->tier == tier && t->places[i] != nowhere && t->program->ops[piece->op].kind == OP_MATMUL;
 }
 
-/* At most half of what they have at a time: others may have wanted it for a moment only. Returns what was given back. */
-static uint64_t shrink_experts(struct tiers *t, uint64_t size_bytes)
+static void move(struct tiers *t, size_t i, enum tier to)
 {
-    uint64_t before_bytes = t->placement->cache_bytes, half_bytes = before_bytes / 2;
-    uint64_t after_bytes =
-        expert_cache_shrink(t->experts, before_bytes - (size_bytes < half_bytes ? size_bytes : half_bytes));
+    struct placement *p = t->placement;
+    struct piece *piece = &p->pieces[i];
+    size_t room = reader_buffer_bytes(piece->size_bytes);
+    atomic_store(&t->states[i].phase, ABSENT);
+    if (to == TIER_STREAMED) madvise(t->memory + t->places[i], room, MADV_DONTNEED);
+    p->resident_bytes = to == TIER_STREAMED ? p->resident_bytes - room : p->resident_bytes + room;
+    p->tier_bytes[piece->tier] -= piece->size_bytes;
+    p->tier_bytes[to] += piece->size_bytes;
+    piece->tier = to;
+}
+
+/* Moves matrices from one tier to the other, spread evenly through the program: as large a share of those that were passed
+ * as of all. To STREAMED at least so much, to RESIDENT at most; or all there is. */
+static void move_matrices(struct tiers *t, enum tier from, enum tier to, uint64_t size_bytes)
+{
+    uint64_t all_bytes = 0, passed_bytes = 0, moved_bytes = 0;
+    size_t n_pieces = t->placement->n_pieces;
+    for (size_t i = 0; i < n_pieces; i++)
+        if (is_movable(t, i, from)) all_bytes += reader_buffer_bytes(t->placement->pieces[i].size_bytes);
+    for (size_t i = 0; i < n_pieces && moved_bytes < size_bytes; i++) {
+        size_t room = reader_buffer_bytes(t->placement->pieces[i].size_bytes);
+        if (!is_movable(t, i, from)) continue;
+        passed_bytes += room;
+        if ((double)moved_bytes * (double)all_bytes > (double)size_bytes * (double)passed_bytes) continue;
+        if (to == TIER_RESIDENT && moved_bytes + room > size_bytes) continue;
+        if (atomic_load(&t->states[i].phase) == STARTED && !await(t, i)) break;
+        move(t, i, to);
+        moved_bytes += room;
+    }
+}
+
+static void resize_experts(struct tiers *t, uint64_t size_bytes)
+{
+    uint64_t after_bytes = expert_cache_resize(t->experts, size_bytes);
     pthread_mutex_lock(&t->lock);
     t->placement->cache_bytes = after_bytes;
     pthread_mutex_unlock(&t->lock);
-    return before_bytes - after_bytes;
 }
 
+/* Of experts at most half of what they have at a time: others may have wanted it for a moment only. */
 void tiers_shrink(struct tiers *tiers, uint64_t size_bytes)
 {
     struct tiers *t = tiers;
-    struct placement *p = t->placement;
-    uint64_t all_bytes = 0, passed_bytes = 0, given_bytes = 0;
-    if (t->experts) given_bytes = shrink_experts(t, size_bytes);
-    if (p->n_slots == 0 || !reset(t)) return;
+    uint64_t before_bytes = t->placement->cache_bytes, half_bytes = before_bytes / 2;
+    if (t->experts) resize_experts(t, before_bytes - (size_bytes < half_bytes ? size_bytes : half_bytes));
+    uint64_t given_bytes = before_bytes - t->placement->cache_bytes;
+    if (given_bytes >= size_bytes || t->placement->n_slots == 0 || !reset(t)) return;
     pthread_mutex_lock(&t->lock);
-    for (size_t i = 0; i < p->n_pieces; i++)
-        if (is_resident_matrix(t, i)) all_bytes += reader_buffer_bytes(p->pieces[i].size_bytes);
-    for (size_t i = 0; i < p->n_pieces && given_bytes < size_bytes; i++) {
-        struct piece *piece = &p->pieces[i];
-        struct piece_state *state = &t->states[i];
-        size_t room = reader_buffer_bytes(piece->size_bytes);
-        if (!is_resident_matrix(t, i)) continue;
-        passed_bytes += room;
-        /* as large a share of what was passed as of all */
-        if ((double)given_bytes * (double)all_bytes > (double)size_bytes * (double)passed_bytes) continue;
-        if (atomic_load(&state->phase) == STARTED && !await(t, i)) break;
-        atomic_store(&state->phase, ABSENT);
-        madvise(t->memory + t->places[i], room, MADV_DONTNEED);
-        piece->tier = TIER_STREAMED;
-        p->tier_bytes[TIER_RESIDENT] -= piece->size_bytes;
-        p->tier_bytes[TIER_STREAMED] += piece->size_bytes;
-        p->resident_bytes -= room;
-        given_bytes += room;
-    }
+    move_matrices(t, TIER_RESIDENT, TIER_STREAMED, size_bytes - given_bytes);
     pthread_mutex_unlock(&t->lock);
+}
+
+void tiers_grow(struct tiers *tiers, uint64_t size_bytes)
+{
+    struct tiers *t = tiers;
+    const struct placement *p = t->placement;
+    uint64_t before_bytes = p->resident_bytes, least_bytes = UINT64_MAX;
+    for (size_t i = 0; i < p->n_pieces; i++) {
+        size_t room = reader_buffer_bytes(p->pieces[i].size_bytes);
+        if (is_movable(t, i, TIER_STREAMED) && room < least_bytes) least_bytes = room;
+    }
+    if (size_bytes >= least_bytes) {
+        if (!reset(t)) return;
+        pthread_mutex_lock(&t->lock);
+        move_matrices(t, TIER_STREAMED, TIER_RESIDENT, size_bytes);
+        pthread_mutex_unlock(&t->lock);
+        size_bytes -= p->resident_bytes - before_bytes;
+    }
+    if (t->experts) resize_experts(t, p->cache_bytes + size_bytes);
 }
 
 /* ---- the tiers --------------------------------------------------------------------------------- */
@@ -345,6 +379,7 @@ static int reserve(struct tiers *t, struct stile_error *error)
         return error_memory(error, p->n_pieces * sizeof *t->states, "the state of the weights");
     size_t at = 0;
     for (size_t i = 0; i < p->n_pieces; i++) {
+        t->places[i] = nowhere;
         if (p->pieces[i].tier != TIER_RESIDENT) continue;
         t->places[i] = at;
         at += reader_buffer_bytes(p->pieces[i].size_bytes);

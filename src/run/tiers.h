@@ -39,6 +39,8 @@ int tiers_end_pass(struct tiers *tiers, int failed, struct stile_error *error);
 /* Gives back so much memory of experts and then of resident pieces, which from now on are streamed (less where there is not
  * so much). Not during a pass. */
 void tiers_shrink(struct tiers *tiers, uint64_t size_bytes);
+/* Takes so much at most of what was given back again, for resident pieces and then for experts. Not during a pass. */
+void tiers_grow(struct tiers *tiers, uint64_t size_bytes);
 
 struct tiers_stats {
     uint64_t tier_bytes[TIER_COUNT]; /* of weights, by where they are meant to be */
