@@ -158,6 +158,16 @@ void reader_finish(struct reader *reader, const struct reader_chunk *chunk)
 
 /* ---- by threads -------------------------------------------------------------------------------- */
 
+void reader_read_chunk(struct reader *reader, struct reader_chunk *chunk)
+{
+    ssize_t result;
+    do
+        result = reader->options.pread(chunk->fd, chunk->to + chunk->got_bytes, chunk->size_bytes - chunk->got_bytes,
+                                       (off_t)(chunk->offset + chunk->got_bytes));
+    while (!reader_chunk_advance(chunk, result, errno));
+    reader_finish(reader, chunk);
+}
+
 static void read_chunks(struct reader *reader)
 {
     struct reader_chunk chunk;
@@ -168,24 +178,45 @@ static void read_chunks(struct reader *reader)
             pthread_cond_wait(&reader->work, &reader->lock);
         pthread_mutex_unlock(&reader->lock);
         if (!taken) return;
-        ssize_t result;
-        do
-            result = reader->options.pread(chunk.fd, chunk.to + chunk.got_bytes, chunk.size_bytes - chunk.got_bytes,
-                                           (off_t)(chunk.offset + chunk.got_bytes));
-        while (!reader_chunk_advance(&chunk, result, errno));
-        reader_finish(reader, &chunk);
+        reader_read_chunk(reader, &chunk);
     }
 }
+
+static int start_threads(struct reader *reader, int n, struct stile_error *error);
 
 static void *run(void *argument)
 {
     struct reader *reader = argument;
-    if (!reader->uring || !reader_uring_run(reader)) read_chunks(reader);
+    bool by_ring = reader->uring && !atomic_load(&reader->uring_failed);
+    if (by_ring && !reader_uring_run(reader)) {
+        atomic_store(&reader->uring_failed, true);
+        start_threads(reader, reader->options.n_in_flight, NULL); /* if not, this one reads on alone */
+        by_ring = false;
+    }
+    if (!by_ring) read_chunks(reader);
     pthread_mutex_lock(&reader->lock);
     reader->n_running--;
     pthread_cond_broadcast(&reader->done);
     pthread_mutex_unlock(&reader->lock);
     return NULL;
+}
+
+/* Until there are n, unless it is time to stop. */
+static int start_threads(struct reader *reader, int n, struct stile_error *error)
+{
+    int failed = 0;
+    sigset_t before;
+    threads_block_signals(&before);
+    pthread_mutex_lock(&reader->lock);
+    while (reader->n_threads < n && !reader->stop && !failed) {
+        failed = pthread_create(&reader->threads[reader->n_threads], NULL, run, reader);
+        if (failed) break;
+        reader->n_threads++;
+        reader->n_running++;
+    }
+    pthread_mutex_unlock(&reader->lock);
+    threads_restore_signals(&before);
+    return failed ? error_set(error, STILE_ERROR_MEMORY, "cannot start a reading thread: %s", strerror(failed)) : 0;
 }
 
 /* ---- files ------------------------------------------------------------------------------------- */
@@ -257,22 +288,6 @@ bool reader_is_file(const struct reader *reader, int file, int fd)
 
 enum { N_IN_FLIGHT = 16, CHUNK_BYTES = 2 << 20, PATIENCE_MS = 3000, MS_NS = 1000000 };
 
-static int start_threads(struct reader *reader, struct stile_error *error)
-{
-    int n = reader->uring ? 1 : reader->options.n_in_flight, failed = 0;
-    sigset_t before;
-    threads_block_signals(&before);
-    pthread_mutex_lock(&reader->lock);
-    while (reader->n_threads < n && !failed) {
-        failed = pthread_create(&reader->threads[reader->n_threads], NULL, run, reader);
-        if (!failed) reader->n_threads++;
-    }
-    reader->n_running = reader->n_threads;
-    pthread_mutex_unlock(&reader->lock);
-    threads_restore_signals(&before);
-    return failed ? error_set(error, STILE_ERROR_MEMORY, "cannot start a reading thread: %s", strerror(failed)) : 0;
-}
-
 int reader_create(struct reader **reader, const struct reader_options *options, struct stile_error *error)
 {
     struct reader *r = calloc(1, sizeof *r);
@@ -288,7 +303,7 @@ int reader_create(struct reader **reader, const struct reader_options *options, 
     pthread_cond_init(&r->work, NULL);
     pthread_cond_init(&r->done, NULL);
     r->uring = !r->options.threads && !options->pread ? reader_uring_create(r->options.n_in_flight) : NULL;
-    int failed = start_threads(r, error);
+    int failed = start_threads(r, r->uring ? 1 : r->options.n_in_flight, error);
     if (failed) {
         reader_free(r);
         return failed;
@@ -335,7 +350,7 @@ void reader_free(struct reader *reader)
 
 const char *reader_mechanism(const struct reader *reader)
 {
-    return reader->uring ? "io_uring" : "threads";
+    return reader->uring && !atomic_load(&reader->uring_failed) ? "io_uring" : "threads";
 }
 
 void reader_start(struct reader *reader, struct reader_read *read)

@@ -3,9 +3,9 @@
  * For weights that do not fit into memory: the caller says early what it will need, computes, and waits only where it
  * must. Reads go past the page cache where the file system allows it (READER_DIRECT), or through it, leaving nothing
  * behind (READER_CACHED). Which is faster differs from disk to disk: READER_FASTEST tries both at first, and now and then
- * again. Chunks are handed to the kernel by io_uring where it
- * may be used, else by threads. Reads are begun in the order of reader_start, but those that are only perhaps needed
- * (`idle`) when no other waits, and few at a time, so that those that come meanwhile are not held up.
+ * again. Chunks are handed to the kernel by io_uring where it may be used and as long as it works, else by threads.
+ * Reads are begun in the order of reader_start, but those that are only perhaps needed (`idle`) when no other waits, and
+ * few at a time, so that those that come meanwhile are not held up.
  *
  * Any thread may start a read, or wait for one.
  */
@@ -66,7 +66,7 @@ int reader_add_file(struct reader *reader, const char *path, struct stile_error 
 bool reader_is_direct(const struct reader *reader, int file);
 /* Is it the one that `fd` has open? */
 bool reader_is_file(const struct reader *reader, int file, int fd);
-const char *reader_mechanism(const struct reader *reader); /* "io_uring" or "threads" */
+const char *reader_mechanism(const struct reader *reader); /* now: "io_uring" or "threads" */
 
 /* Room that a read of size_bytes at any offset needs. */
 size_t reader_buffer_bytes(size_t size_bytes);

@@ -57,6 +57,7 @@ struct reader {
     struct reader_ways ways;
     bool stop;
     struct reader_uring *uring; /* NULL: threads read */
+    atomic_bool uring_failed;   /* threads read now */
     pthread_t threads[READER_IN_FLIGHT_MAX];
     int n_threads;
     int n_running; /* of these, under the lock */
@@ -69,13 +70,15 @@ bool reader_take(struct reader *reader, struct reader_chunk *chunk);
 /* Counts what one system call brought (errno in `error` where it is negative); true: the chunk is complete, or failed. */
 bool reader_chunk_advance(struct reader_chunk *chunk, ssize_t result, int error);
 void reader_finish(struct reader *reader, const struct reader_chunk *chunk);
+/* All of that in this thread, for what is left of a chunk. */
+void reader_read_chunk(struct reader *reader, struct reader_chunk *chunk);
 
 /* NULL where io_uring may not be used. */
 struct reader_uring *reader_uring_create(int n_in_flight);
 void reader_uring_free(struct reader_uring *uring);
 /* There is new work, or it is time to stop. */
 void reader_uring_wake(struct reader_uring *uring);
-/* Reads through the ring until it is time to stop. False: the ring is of no use any more, its reads have failed. */
+/* Reads through the ring until it is time to stop. False: the ring is of no use any more, and has no chunks. */
 bool reader_uring_run(struct reader *reader);
 
 #endif

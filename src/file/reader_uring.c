@@ -16,10 +16,15 @@ struct reader_uring {
     int wake; /* an eventfd that the ring always has a read on */
     uint64_t wake_count;
     int n_in_flight;
+    int n_refused;               /* times in a row that the kernel would not have what is prepared */
+    unsigned n_prepared;         /* entries of the ring so far */
     bool closed;                 /* the ring is */
     struct reader_chunk *chunks; /* (n_in_flight) */
+    unsigned *entries;           /* (n_in_flight) the last one of each, counted from 1 */
     bool *used;
 };
+
+enum { REFUSED_MAX = 500 /* about a second */ };
 
 /* Linux before 5.6 has rings that cannot do plain reads. */
 static bool can_read(struct io_uring *ring)
@@ -36,17 +41,16 @@ struct reader_uring *reader_uring_create(int n_in_flight)
     if (!u) return NULL;
     u->n_in_flight = n_in_flight;
     u->chunks = calloc((size_t)n_in_flight, sizeof *u->chunks);
+    u->entries = calloc((size_t)n_in_flight, sizeof *u->entries);
     u->used = calloc((size_t)n_in_flight, sizeof *u->used);
     u->wake = eventfd(0, EFD_CLOEXEC);
-    bool ok = u->chunks && u->used && u->wake >= 0;
+    bool ok = u->chunks && u->entries && u->used && u->wake >= 0;
     if (ok && io_uring_queue_init((unsigned)n_in_flight + 1, &u->ring, 0) == 0) {
         if (can_read(&u->ring)) return u;
         io_uring_queue_exit(&u->ring);
     }
-    if (u->wake >= 0) close(u->wake);
-    free(u->used);
-    free(u->chunks);
-    free(u);
+    u->closed = true;
+    reader_uring_free(u);
     return NULL;
 }
 
@@ -54,8 +58,9 @@ void reader_uring_free(struct reader_uring *uring)
 {
     if (!uring) return;
     if (!uring->closed) io_uring_queue_exit(&uring->ring);
-    close(uring->wake);
+    if (uring->wake >= 0) close(uring->wake);
     free(uring->used);
+    free(uring->entries);
     free(uring->chunks);
     free(uring);
 }
@@ -74,6 +79,7 @@ static void submit_chunk(struct reader_uring *u, struct reader_chunk *chunk)
     io_uring_prep_read(sqe, chunk->fd, chunk->to + chunk->got_bytes, (unsigned)(chunk->size_bytes - chunk->got_bytes),
                        chunk->offset + chunk->got_bytes);
     io_uring_sqe_set_data(sqe, chunk);
+    u->entries[chunk - u->chunks] = ++u->n_prepared;
 }
 
 static void submit_wake(struct reader_uring *u)
@@ -81,6 +87,7 @@ static void submit_wake(struct reader_uring *u)
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
     io_uring_prep_read(sqe, u->wake, &u->wake_count, sizeof u->wake_count, 0);
     io_uring_sqe_set_data(sqe, NULL);
+    u->n_prepared++;
 }
 
 /* Begins chunks while there are any and there is room; returns how many are in flight; *stop: no more will come. */
@@ -105,23 +112,54 @@ static int begin_chunks(struct reader *reader, bool *stop)
 static bool submit_and_wait(struct reader_uring *u)
 {
     int result = io_uring_submit_and_wait(&u->ring, 1);
-    if (result >= 0 || result == -EINTR) return true;
+    if (result >= 0 || result == -EINTR) {
+        u->n_refused = 0;
+        return true;
+    }
     if (result != -EAGAIN && result != -EBUSY && result != -ENOMEM) return false;
     usleep(1000); /* there is no memory at the moment, or too much has ended: that is looked at next */
+    return ++u->n_refused < REFUSED_MAX;
+}
+
+/* Looks at what has ended. False: the ring does not say any more when there is work. */
+static bool take_ended(struct reader *reader, bool again)
+{
+    struct reader_uring *u = reader->uring;
+    struct io_uring_cqe *cqe;
+    while (io_uring_peek_cqe(&u->ring, &cqe) == 0) {
+        struct reader_chunk *chunk = io_uring_cqe_get_data(cqe);
+        int result = cqe->res;
+        io_uring_cqe_seen(&u->ring, cqe);
+        if (!chunk) {
+            if (result < 0 && result != -EINTR && result != -EAGAIN) return false;
+            if (again) submit_wake(u);
+        } else if (reader_chunk_advance(chunk, result, -result)) {
+            reader_finish(reader, chunk);
+            u->used[chunk - u->chunks] = false;
+        } else if (again) {
+            submit_chunk(u, chunk);
+        } else {
+            u->entries[chunk - u->chunks] = u->n_prepared; /* the rest of it is not under way */
+        }
+    }
     return true;
 }
 
-/* Closes the ring, which ends what is under way, and lets all its reads fail. */
+/* Waits for what the kernel has begun, for it writes to buffers, and reads the rest of what was taken without the ring. */
 static void give_up(struct reader *reader)
 {
     struct reader_uring *u = reader->uring;
+    unsigned n_begun = u->n_prepared - io_uring_sq_ready(&u->ring);
+    u->n_prepared = n_begun + 1; /* none is after this */
+    for (int i = 0; i < u->n_in_flight; i++) {
+        while (u->used[i] && u->entries[i] <= n_begun) {
+            take_ended(reader, false);
+            usleep(1000);
+        }
+        if (u->used[i]) reader_read_chunk(reader, &u->chunks[i]);
+    }
     io_uring_queue_exit(&u->ring);
     u->closed = true;
-    for (int i = 0; i < u->n_in_flight; i++) {
-        if (!u->used[i]) continue;
-        u->chunks[i].failed = EIO;
-        reader_finish(reader, &u->chunks[i]);
-    }
 }
 
 bool reader_uring_run(struct reader *reader)
@@ -130,24 +168,9 @@ bool reader_uring_run(struct reader *reader)
     bool stop = false;
     submit_wake(u);
     while (begin_chunks(reader, &stop) > 0 || !stop) {
-        struct io_uring_cqe *cqe;
-        if (!submit_and_wait(u)) {
-            give_up(reader);
-            return false;
-        }
-        while (io_uring_peek_cqe(&u->ring, &cqe) == 0) {
-            struct reader_chunk *chunk = io_uring_cqe_get_data(cqe);
-            int result = cqe->res;
-            io_uring_cqe_seen(&u->ring, cqe);
-            if (!chunk) {
-                submit_wake(u);
-            } else if (reader_chunk_advance(chunk, result, -result)) {
-                reader_finish(reader, chunk);
-                u->used[chunk - u->chunks] = false;
-            } else {
-                submit_chunk(u, chunk);
-            }
-        }
+        if (submit_and_wait(u) && take_ended(reader, true)) continue;
+        give_up(reader);
+        return false;
     }
     return true;
 }
