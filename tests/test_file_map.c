@@ -376,6 +376,40 @@ static int remove_files(void **state)
     return 0;
 }
 
+static size_t n_in_memory(const struct map *map)
+{
+    static unsigned char there[PAGES];
+    size_t n = 0;
+    assert_int_equal(mincore((void *)(uintptr_t)map_data(map), map_size_bytes(map), there), 0);
+    for (size_t i = 0; i < PAGES; i++)
+        n += there[i] & 1;
+    return n;
+}
+
+/* One page that is touched does not bring those around it; what is asked for beforehand comes. */
+static void scattered(void **state)
+{
+    enum { WAITS = 2000 };
+    struct map *map;
+    (void)state;
+    make_file(path, (size_t)PAGES * PAGE, 3);
+    assert_int_equal(map_open(&map, path, NULL), 0);
+    assert_int_equal(fsync(map_fd(map)), 0);
+    assert_int_equal(posix_fadvise(map_fd(map), 0, 0, POSIX_FADV_DONTNEED), 0);
+    if (n_in_memory(map) > 0) { /* a file system in memory, or one that keeps what it has */
+        map_close(map);
+        skip();
+    }
+    map_read_scattered(map_data(map) + 1, (size_t)PAGES * PAGE - 1);
+    assert_int_equal(*(map_data(map) + 20 * PAGE), 3);
+    assert_int_equal(n_in_memory(map), 1);
+    map_read_soon(map_data(map) + 40 * PAGE - 1, 2);
+    for (int i = 0; i < WAITS && n_in_memory(map) < 3; i++)
+        usleep(1000);
+    assert_int_equal(n_in_memory(map), 3);
+    map_close(map);
+}
+
 /* The first map installs the handler. */
 static int install(void)
 {
@@ -402,6 +436,7 @@ int main(int argc, char **argv)
         TEST(default_action),
         TEST(truncated_for_a_while),
         TEST(many_maps),
+        TEST(scattered),
     };
     if (argc == 3) return child_main(argv[1], argv[2]);
     if (!mkdtemp(folder) || install() != 0) return 1;

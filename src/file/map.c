@@ -212,3 +212,22 @@ bool map_failed(const struct map *map)
     return fstat(map->fd, &now) != 0 || (uint64_t)now.st_size < map->size_bytes ||
            now.st_mtim.tv_sec != map->modified.tv_sec || now.st_mtim.tv_nsec != map->modified.tv_nsec;
 }
+
+static void advise(const void *data, uint64_t size_bytes, int advice)
+{
+    uintptr_t begin = (uintptr_t)data & ~(page_bytes - 1);
+    madvise((void *)begin, (uintptr_t)data + size_bytes - begin, advice);
+}
+
+void map_read_scattered(const void *data, uint64_t size_bytes)
+{
+#ifdef MADV_NOHUGEPAGE
+    advise(data, size_bytes, MADV_NOHUGEPAGE);
+#endif
+    advise(data, size_bytes, MADV_RANDOM);
+}
+
+void map_read_soon(const void *data, uint64_t size_bytes)
+{
+    advise(data, size_bytes, MADV_WILLNEED);
+}

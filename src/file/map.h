@@ -24,4 +24,10 @@ const char *map_path(const struct map *map); /* as it was opened */
  * map was opened? One system call. */
 bool map_failed(const struct map *map);
 
+/* Of a part of a mapped file of which little is wanted here and there: what lies around that is not read too, as it would
+ * be otherwise, in megabytes. */
+void map_read_scattered(const void *data, uint64_t size_bytes);
+/* Begins to read it and does not wait. A hint: where it is refused, it is read when it is touched. */
+void map_read_soon(const void *data, uint64_t size_bytes);
+
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/threads.h"
+#include "file/map.h"
 #include "run/budget.h"
 #include "run/draft.h"
 
@@ -94,7 +95,11 @@ static int place_weights(struct stile_session *s, struct stile_error *error)
         return failed;
     }
     options.use = s->use;
-    if (placement) return tiers_create(&s->tiers, s->model->program, placement, &options, error);
+    if (placement) {
+        const struct weight *embedding = &s->model->model->globals[ROLE_TOKEN_EMBD];
+        map_read_scattered(embedding->data, embedding->rows * embedding->row_bytes);
+        return tiers_create(&s->tiers, s->model->program, placement, &options, error);
+    }
     if (gguf->maps && s->model->info.size_bytes <= memory.available_bytes)
         s->ahead = ahead_start(gguf->maps, gguf->n_shards);
     return 0;
@@ -262,6 +267,15 @@ static int check_tokens(const struct stile_session *session, const int32_t *toke
     return 0;
 }
 
+/* Rows of an embedding that stays in the file are read side by side. */
+static void read_embeddings(const struct stile_session *session, const struct cpu_batch *batch)
+{
+    const struct weight *embedding = &session->model->model->globals[ROLE_TOKEN_EMBD];
+    for (uint32_t t = 0; t < batch->n_tokens; t++)
+        map_read_soon((const char *)embedding->data + (uint64_t)batch->tokens[t] * embedding->row_bytes,
+                      embedding->row_bytes);
+}
+
 /* One batch. With tiers, memory is looked at now and then: others may need it by now. */
 static int run_batch(struct stile_session *session, const struct cpu_batch *batch, struct stile_error *error)
 {
@@ -274,6 +288,7 @@ static int run_batch(struct stile_session *session, const struct cpu_batch *batc
     }
     int failed = session->tiers ? tiers_begin_pass(session->tiers, error) : 0;
     if (failed) return failed;
+    if (session->tiers) read_embeddings(session, batch);
     failed = cpu_run(session->cpu, batch, error);
     if (session->tiers) failed = tiers_end_pass(session->tiers, failed, error);
     return failed ? failed : gguf_check_maps(session->model->model->gguf, error);
