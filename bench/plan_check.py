@@ -7,8 +7,9 @@
 Each case appends a line of JSON, so that many can be measured in pieces; --part 2/5 takes every fifth case, from the
 second on, so that the machine's drift meets all kinds alike. Cases with a limit run in a control group (version 1) of
 their own with that much memory, or where "option" is said with --memory-limit; what does not fit is read from the disk.
-Control groups take root. A case that the folders have no model for is skipped. While others keep the processors busy
-nothing can be measured: such a case is tried three times, and then reported apart.
+Control groups take root. A case that the folders have no model for is skipped. Every case is planned and measured in
+turns, and medians are compared. While others keep the processors busy nothing can be measured: such a round does not
+count, and a case that has no other is reported apart.
 """
 
 import argparse
@@ -100,7 +101,7 @@ def crowded(records):
     return any("others kept" in (record.get("noise") or {}).get("summary", "") for record in records)
 
 
-def measure(case, folders):
+def measure(case, folders, n_rounds):
     name, prompt, generated, depth, more = case
     shape, _, mix = name.partition(":")
     path = find(name, folders)
@@ -117,27 +118,43 @@ def measure(case, folders):
     plan += ["-p", prompt, "-n", generated, "-d", depth] + (["--format", mix] if mix else [])
     model = ["--shape", shape, "--format", mix] if mix else [path or name]
     bench = ["bench", *model, *common, "-p", prompt, "-n", generated, "-d", depth, "-r", 3]
-    for _ in range(3):
+    rounds = []
+    for _ in range(n_rounds + 2):
         began = time.time()
         predicted = run(plan, limit)
         records = run(bench, limit)
-        print(f"{case}: {time.time() - began:.0f} s{', crowded' if crowded(records) else ''}", file=sys.stderr)
-        if not crowded(records):
+        disturbed = crowded(records)
+        print(f"{case}: {time.time() - began:.0f} s{', crowded' if disturbed else ''}", file=sys.stderr)
+        rounds.append({"time": began, "seconds": time.time() - began, "crowded": disturbed, "plan": predicted,
+                       "memory_bytes_per_s": [record["limit_bytes_per_s"] for record in records],
+                       "outcomes": outcomes(predicted, records, with_memory=not mix)})
+        if sum(not each["crowded"] for each in rounds) == n_rounds:
             break
-    result = {"case": list(case), "time": began, "seconds": time.time() - began, "crowded": crowded(records)}
-    result.update(plan=predicted, outcomes=[], memory_bytes_per_s=[record["limit_bytes_per_s"] for record in records])
+    return {"case": list(case), "rounds": rounds}
+
+
+def outcomes(predicted, records, with_memory):
+    found = []
     for record in records:
         kind = "decode" if record["test"].startswith("tg") else "prefill"
-        result["outcomes"].append([kind, predicted[f"{kind}_tokens_per_s"], record["tokens_per_s"]])
+        found.append([kind, predicted[f"{kind}_tokens_per_s"], record["tokens_per_s"]])
         if "predicted" in record:  # the same, planned by bench just before
-            result["outcomes"].append([f"{kind}, bench", record["predicted"], record["tokens_per_s"]])
-    if not mix:  # a model made in memory needs more while it is made
+            found.append([f"{kind}, bench", record["predicted"], record["tokens_per_s"]])
+    if with_memory:  # a model made in memory needs more while it is made
         # where weights are streamed, pages of the file (rows of the embedding) come and go
         used = "peak_memory_bytes" if predicted["fits"] else "own_memory_bytes"
         peak = max(record[used] for record in records)
         total = predicted["memory_bytes"]["resident"]
-        result["outcomes"].append(["memory", {"value": total, "low": 0, "high": total, "bound_by": "memory"}, peak])
-    return result
+        found.append(["memory", {"value": total, "low": 0, "high": total, "bound_by": "memory"}, peak])
+    return found
+
+
+def medians(rounds):
+    """[(kind, estimate, measured)] of the rounds together."""
+    for same in zip(*(each["outcomes"] for each in rounds)):
+        middle = {key: statistics.median(estimate[key] for _, estimate, _ in same) for key in ("value", "low", "high")}
+        middle["bound_by"] = same[0][1]["bound_by"]
+        yield same[0][0], middle, statistics.median(measured for _, _, measured in same)
 
 
 def report(paths):
@@ -146,23 +163,24 @@ def report(paths):
         for line in open(path):
             result = json.loads(line)
             last[json.dumps(result["case"])] = result
-    errors = {}
+    errors, n_crowded = {}, 0
     print(f"{'case':48} {'GB/s':>5} {'':15} {'predicted':>9} {'measured':>9} {'error':>7}  limited by")
     for result in last.values():
         name, prompt, generated, depth, more = result["case"]
         settings = "".join(f" {key} {value / 1e9:g}G" if key == "limit" else f" {key} {value}" for key, value in more.items())
         label = f"{name} {prompt}+{generated}@{depth}{settings}"[:48]
-        for kind, estimate, measured in result["outcomes"]:
+        rounds = [each for each in result["rounds"] if not each["crowded"]]
+        n_crowded += not rounds
+        for kind, estimate, measured in medians(rounds or result["rounds"]):
             error = estimate["value"] / measured - 1
             inside = estimate["low"] <= measured <= estimate["high"]
-            if not result["crowded"]:
+            if rounds:
                 errors.setdefault(kind, []).append((error, inside))
             unit = 1e6 if kind == "memory" else 1
             note = "" if inside or kind == "memory" else f"  outside {estimate['low']:.1f}-{estimate['high']:.1f}"
-            read = result["memory_bytes_per_s"][0] or 0
+            read = statistics.median(each["memory_bytes_per_s"][0] or 0 for each in rounds or result["rounds"])
             print(f"{label:48} {read / 1e9:5.1f} {kind:15} {estimate['value'] / unit:9.2f} {measured / unit:9.2f}"
-                  f" {100 * error:+6.1f}%  {estimate['bound_by']}{note}{', crowded' if result['crowded'] else ''}")
-    n_crowded = sum(result["crowded"] for result in last.values())
+                  f" {100 * error:+6.1f}%  {estimate['bound_by']}{note}{'' if rounds else ', crowded'}")
     print(f"\n{len(last)} cases, {n_crowded} of them crowded and not counted")
     print(f"{'':16} {'n':>4} {'median':>8} {'worst':>8} {'bias':>8} {'within':>8}")
     for kind, found in sorted(errors.items()):
@@ -188,6 +206,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=pathlib.Path, nargs="+", default=[pathlib.Path(".")])
     parser.add_argument("--out", default="plan_check.jsonl")
+    parser.add_argument("--rounds", type=int, default=3, help="of planning and measuring, in turns; their medians count")
     parser.add_argument("--only", help="cases, such as 3 or 0-7,12")
     parser.add_argument("--part", help="K/N: every N-th of these, from the K-th on")
     parser.add_argument("--list", action="store_true")
@@ -199,7 +218,7 @@ def main():
         if options.list:
             print(i, CASES[i])
             continue
-        result = measure(CASES[i], options.models)
+        result = measure(CASES[i], options.models, options.rounds)
         if result:
             with open(options.out, "a") as out:
                 out.write(json.dumps(result) + "\n")

@@ -753,7 +753,7 @@ struct stile_pace {
 };
 /* All but the disk, in about 0.15 s; all 0 where other processes keep the processors busy. */
 void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace);
-/* That of the disk that the file is on, by reading it for 0.2 s; 0 where that fails. */
+/* That of the disk that the file is on, by reading it for about a second; 0 where that fails. */
 double stile_disk_pace(const char *path);
 
 #pragma GCC visibility pop

@@ -307,24 +307,28 @@ static void price_step(const struct pricing *pricing, uint64_t n_tokens, uint64_
 /* The seconds of what was spent, and what binds. */
 static double total_of(const struct pricing *pricing, struct spent *spent, struct plan_estimate *estimate)
 {
-    double after_s = pricing->machine->bringing_takes_cores ? spent->arithmetic : 0; /* what cannot go on meanwhile */
-    double time_s = spent->memory + spent->arithmetic + spent->overhead - after_s;
+    const struct plan_machine *machine = pricing->machine;
+    double work_s = spent->memory + spent->arithmetic + spent->overhead, longest_s = work_s;
+    double alone_s = machine->alone_memory * spent->memory + machine->alone_arithmetic * spent->arithmetic;
     enum plan_bound bound = PLAN_BOUND_MEMORY;
     if (spent->arithmetic > spent->memory) bound = PLAN_BOUND_ARITHMETIC;
     if (spent->overhead > spent->memory && spent->overhead > spent->arithmetic) bound = PLAN_BOUND_OVERHEAD;
     estimate->tier = 0;
-    for (int t = 0; t < pricing->machine->n_tiers; t++) {
-        double rate = of(&pricing->machine->tiers[t].read_bytes_per_s, pricing->end);
+    double shorter_s = 0; /* of the work and of what is brought beside it */
+    for (int t = 0; t < machine->n_tiers; t++) {
+        double rate = of(&machine->tiers[t].read_bytes_per_s, pricing->end);
         double brought_s = per(spent->brought[t], rate, &spent->unknown);
-        if (brought_s <= time_s) continue;
-        time_s = brought_s;
-        if (brought_s <= after_s) continue; /* most of the time is still spent on arithmetic */
+        if (brought_s <= longest_s) {
+            shorter_s = fmax(shorter_s, brought_s);
+            continue;
+        }
+        shorter_s = work_s;
+        longest_s = brought_s;
         bound = PLAN_BOUND_LINK;
         estimate->tier = t;
     }
-    time_s += after_s;
     if (pricing->end == END_VALUE) estimate->bound_by = spent->unknown ? PLAN_BOUND_UNKNOWN : bound;
-    return spent->unknown ? 0 : time_s;
+    return spent->unknown ? 0 : longest_s + (work_s > 0 ? alone_s / work_s * shorter_s : 0);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */

@@ -67,10 +67,12 @@ struct plan_machine {
     struct plan_tier tiers[PLAN_TIERS_MAX];
     int n_tiers;
     struct plan_range load_bytes_per_s; /* from where model files are, into memory; 0: not known */
-    bool bringing_takes_cores;          /* of the processor: arithmetic does not go on meanwhile, reading memory does */
-    double open_s;                      /* to open a file, and ... */
-    double open_token_s;                /* ... for each token of its vocabulary */
-    double map_byte_s;                  /* to make a byte of it usable that is in memory already */
+    /* Shares of the time for reading memory and for arithmetic, where there is something to bring meanwhile, that are
+     * not hidden by it, nor it by them. */
+    double alone_memory, alone_arithmetic;
+    double open_s;       /* to open a file, and ... */
+    double open_token_s; /* ... for each token of its vocabulary */
+    double map_byte_s;   /* to make a byte of it usable that is in memory already */
     /* What the formula leaves out, as a share: added to either side of decode, prefill and first token. */
     double decode_error, prefill_error, first_error;
     double probed_read_bytes_per_s; /* of memory, when it was probed; 0: it was not */

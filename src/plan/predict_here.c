@@ -233,10 +233,11 @@ static void set_processor(struct plan_processor *processor, const struct here *h
  * fastest way of reading files, with several reads in flight. */
 static struct plan_range disk_rate(const struct here *here)
 {
+    const double share = unmeasured.stream_share;
     const struct stile_measurement *best = NULL;
     bool streamed = false;
     if (here->pace && here->pace->disk_bytes_per_s > 0)
-        return around(here->pace->disk_bytes_per_s, unmeasured.disk_spread);
+        return around(share * here->pace->disk_bytes_per_s, unmeasured.disk_spread);
     for (uint32_t i = 0; i < here->probe->n; i++) {
         const struct stile_measurement *m = &here->probe->measurements[i];
         bool reads = m->quantity == STILE_DISK_BUFFERED || m->quantity == STILE_DISK_STREAMED ||
@@ -245,7 +246,8 @@ static struct plan_range disk_rate(const struct here *here)
         if (!best || m->median > best->median || (m->quantity == STILE_DISK_STREAMED && !streamed)) best = m;
         streamed = streamed || m->quantity == STILE_DISK_STREAMED;
     }
-    return best ? around(best->median, 2 * best->spread + unmeasured.disk_spread) : (struct plan_range){0, 0, 0};
+    return best ? around(share * best->median, 2 * best->spread + unmeasured.disk_spread)
+                : (struct plan_range){0, 0, 0};
 }
 
 void plan_machine_here(struct plan_machine *plan_machine, const struct machine *machine, int n_threads,
@@ -271,9 +273,9 @@ void plan_machine_here(struct plan_machine *plan_machine, const struct machine *
     set_processor(&memory->processor, &here);
     snprintf(disk->name, sizeof disk->name, "disk");
     disk->capacity_bytes = UINT64_MAX;
-    disk->read_bytes_per_s = disk_rate(&here);
-    plan_machine->load_bytes_per_s = disk->read_bytes_per_s;
-    plan_machine->bringing_takes_cores = true; /* the system copies what is read; all cores are busy in a prefill */
+    plan_machine->load_bytes_per_s = disk->read_bytes_per_s = disk_rate(&here);
+    plan_machine->alone_memory = unmeasured.alone_memory;
+    plan_machine->alone_arithmetic = unmeasured.alone_arithmetic;
     plan_machine->open_s = unmeasured.open_s;
     plan_machine->open_token_s = unmeasured.open_token_s;
     plan_machine->map_byte_s = unmeasured.map_byte_s;
