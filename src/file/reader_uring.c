@@ -72,12 +72,16 @@ void reader_uring_wake(struct reader_uring *uring)
     if (write(uring->wake, &one, sizeof one) < 0) return;
 }
 
-/* The ring has an entry for every chunk and one for the wake-up: there is always room. */
+/* The ring has an entry for every chunk and one for the wake-up: there is always room. Chunks are begun by threads of the
+ * kernel: where the buffer is new, its pages are found and cleared then, which can take longer than the disk does (in a
+ * virtual machine whose host has to find them first, five times as long), and one thread would do it for one after the
+ * other. */
 static void submit_chunk(struct reader_uring *u, struct reader_chunk *chunk)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
     io_uring_prep_read(sqe, chunk->fd, chunk->to + chunk->got_bytes, (unsigned)(chunk->size_bytes - chunk->got_bytes),
                        chunk->offset + chunk->got_bytes);
+    io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
     io_uring_sqe_set_data(sqe, chunk);
     u->entries[chunk - u->chunks] = ++u->n_prepared;
 }
