@@ -16,9 +16,10 @@ static const struct {
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 static const double prior_right = 0.7;
 
-/* Tokens that must be read at once to tell what one of many takes; those read to tell how long reading takes. */
-enum { BATCH_TOLD = 8, N_TRIED = 20 };
-static const double more_likely = 0.25; /* of a step: what each takes before that */
+/* Tokens that must be read at once to tell what one of many takes; those looked back on, and read before them. */
+enum { BATCH_TOLD = 8, N_LOOKED = SPECULATION_ROWS_LEAST, N_BEFORE = 16 };
+static const double look_share = 0.005; /* of the time: for looking back where it does not seem worth it, after once */
+static const double more_likely = 0.25; /* of a step: what each token of many takes before that is known */
 
 struct draft {
     struct guesser guesser; /* first: the one is the other */
@@ -28,6 +29,10 @@ struct draft {
     struct token_map map;
     float *row;    /* (n_vocab of the target) logits in its ids; NULL where ids are the same */
     size_t n_same; /* tokens of the session that are known to be the target's */
+    struct stile_sampler *past;
+    bool is_known;  /* it was looked back once */
+    size_t n_past;  /* tokens there were when the target's sampler was as that is; 0: it was not kept */
+    double debt_ns; /* of looking back, to be made up for by time without */
     struct odds odds[N_KINDS], odds_all;
     double step_ns, more_ns; /* evaluating one token; each further one of a batch. 0: not known */
     uint8_t made_kinds[GUESSES_MAX];
@@ -42,7 +47,8 @@ static int32_t in_draft(const struct draft *d, int32_t token)
 
 static void restart(struct guesser *guesser)
 {
-    ((struct draft *)guesser)->n_same = 0;
+    struct draft *d = (struct draft *)guesser;
+    d->n_same = d->n_past = 0;
 }
 
 /* How much of the session is the target's context. Its last token is read again if need be: what follows it is what is
@@ -55,8 +61,8 @@ static void find_same(struct draft *d, const struct question *question)
         d->n_same++;
 }
 
-/* Reads n tokens of the target's, and learns how long that takes. */
-static int read_tokens(struct draft *d, const int32_t *tokens, size_t n, struct stile_error *error)
+/* Reads n tokens of the target's, and learns how long that takes. `rows`, if not NULL, gets the logits of all. */
+static int read_tokens(struct draft *d, const int32_t *tokens, size_t n, float *rows, struct stile_error *error)
 {
     enum { CHUNK = 512 };
     int32_t ids[CHUNK];
@@ -66,79 +72,21 @@ static int read_tokens(struct draft *d, const int32_t *tokens, size_t n, struct 
         for (size_t i = 0; i < n_ids; i++)
             ids[i] = in_draft(d, tokens[done + i]);
         uint64_t begin_ns = clock_ns();
-        failed = session_read(d->session, ids, n_ids, error);
+        failed = rows ? stile_eval_rows(d->session, ids, n_ids, n_ids, rows, error)
+                      : session_read(d->session, ids, n_ids, error);
         uint64_t time_ns = clock_ns() - begin_ns;
         d->time_ns += time_ns;
         if (failed) break;
         if (n_ids == 1) time_learn(&d->step_ns, (double)time_ns);
-        if (n_ids >= BATCH_TOLD && (double)time_ns > d->step_ns)
+        if (n_ids >= BATCH_TOLD && d->step_ns > 0 && (double)time_ns > d->step_ns)
             time_learn(&d->more_ns, ((double)time_ns - d->step_ns) / (double)(n_ids - 1));
     }
     return failed;
 }
 
-/* Reads some tokens to see how long that takes. What fails here fails again where it is told. */
-static void try_out(struct draft *d, const int32_t *tokens)
-{
-    static const size_t parts[] = {1, 1, 1, 1, N_TRIED - 4};
-    if (stile_rewind(d->session, 0, NULL) != 0) return;
-    d->n_same = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (read_tokens(d, tokens + d->n_same, parts[i], NULL) != 0) return;
-        d->n_same += parts[i];
-        if (i == 0) d->step_ns = 0; /* it may have had to load the weights */
-    }
-}
-
-/* Before it is known: at most as long as reading its weights takes, against the target's. */
-static double step_ns(const struct draft *d, const struct question *question)
-{
-    double share = (double)d->session->model->info.size_bytes / (double)d->target->model->info.size_bytes;
-    return d->step_ns > 0 ? d->step_ns : share * question->times->time_ns[0];
-}
-
-static size_t most_guesses(const struct draft *d, const struct question *question)
-{
-    size_t room = stile_context_size(d->session) - question->n_tokens + 1; /* the last guess is not read */
-    return question->n_max < room ? question->n_max : room;
-}
-
-static void offer(struct guesser *guesser, const struct question *question, struct offer *offer)
-{
-    struct draft *d = (struct draft *)guesser;
-    double gain;
-    *offer = (struct offer){0};
-    if (question->n_tokens > stile_context_size(d->session)) return;
-    find_same(d, question);
-    size_t n_behind = question->n_tokens - d->n_same - 1;
-    offer->n_max = most_guesses(d, question);
-    offer->chance = odds_chance(&d->odds_all);
-    offer->step_ns = step_ns(d, question);
-    if (d->step_ns == 0 && offer_worth(offer, question->times, &gain) > 0 && n_behind > N_TRIED) {
-        try_out(d, question->tokens);
-        offer->step_ns = d->step_ns;
-        n_behind = question->n_tokens - d->n_same - 1;
-    }
-    offer->catch_up_ns = (d->more_ns > 0 ? d->more_ns : more_likely * offer->step_ns) * (double)n_behind;
-}
-
-static int follow(struct draft *d, const struct question *question, struct stile_error *error)
-{
-    int failed = 0;
-    if (stile_rewind(d->session, (uint32_t)d->n_same, NULL) != 0) { /* a sliding window has moved on */
-        failed = stile_rewind(d->session, 0, error);
-        d->n_same = 0;
-    }
-    size_t n = question->n_tokens - d->n_same;
-    if (!failed) failed = read_tokens(d, question->tokens + d->n_same, n, error);
-    if (!failed) d->n_same = question->n_tokens;
-    return failed;
-}
-
 /* What the target's sampler would draw from the draft model's logits, or -1; and how sure that is. */
-static int32_t draw(struct draft *d, size_t *kind)
+static int32_t draw(struct draft *d, const float *row, size_t *kind)
 {
-    const float *row = stile_logits(d->session);
     if (d->row) {
         for (size_t i = 0; i < d->map.n_target; i++)
             d->row[i] = d->map.to_draft[i] < 0 ? -INFINITY : row[d->map.to_draft[i]];
@@ -155,6 +103,108 @@ static int32_t draw(struct draft *d, size_t *kind)
     return token;
 }
 
+/* Compares what was drawn with what it would have drawn: `rows` are its logits before each of these tokens. */
+static void compare(struct draft *d, const float *rows, const int32_t *tokens)
+{
+    size_t kind, n_right = 0;
+    if (!sampler_copy(d->sampler, d->past)) return;
+    for (size_t i = 0; i < N_LOOKED; i++) {
+        int32_t token = draw(d, rows + i * d->session->model->model->hparams.n_vocab, &kind);
+        if (token < 0) return;
+        odds_learn(&d->odds[kind], 1, token == tokens[i]);
+        n_right += token == tokens[i];
+        if (token != tokens[i]) stile_sampler_accept(d->sampler, tokens[i]);
+    }
+    odds_learn(&d->odds_all, N_LOOKED, (double)n_right);
+    d->is_known = true;
+}
+
+/* Reads the last tokens, after a few of those before them: how long does that take, and would it have guessed them? That
+ * costs less than guesses that turn out wrong. What fails here fails again where it is told. */
+static void look_back(struct draft *d, const struct question *question)
+{
+    size_t first = d->n_past - 1; /* whose logits the first one was drawn from */
+    size_t begin = first > d->n_same + N_BEFORE ? first - N_BEFORE : d->n_same < first ? d->n_same : first;
+    bool goes_on = begin <= d->n_same;
+    float *rows = speculation_rows(d->session->speculation);
+    const int32_t *tokens = question->tokens;
+    const uint64_t begin_ns = d->time_ns;
+    d->n_past = 0;
+    if (stile_rewind(d->session, goes_on ? (uint32_t)begin : 0, NULL) != 0) return;
+    d->n_same = goes_on ? begin : 0;
+    if (begin < first && read_tokens(d, tokens + begin, first - begin, NULL, NULL) != 0) return;
+    if (read_tokens(d, tokens + first, 1, rows, NULL) != 0) return;
+    rows += d->session->model->model->hparams.n_vocab;
+    if (read_tokens(d, tokens + first + 1, N_LOOKED - 1, rows, NULL) != 0) return;
+    if (goes_on) d->n_same = first + N_LOOKED;
+    compare(d, speculation_rows(d->session->speculation), tokens + first + 1);
+    d->debt_ns = (double)(d->time_ns - begin_ns);
+}
+
+/* Looks back where it does not seem to be worth it, when that has been paid for; the first time, for free. */
+static bool looks_back(struct draft *d, const struct question *question)
+{
+    d->debt_ns -= look_share * question->times->time_ns[0];
+    if (d->debt_ns > 0) return false;
+    if (d->n_past == 0 && sampler_copy(d->past, question->sampler)) d->n_past = question->n_tokens;
+    if (d->n_past == 0 || question->n_tokens < d->n_past + N_LOOKED) return false;
+    look_back(d, question);
+    return true;
+}
+
+/* Before it is known: at most as long as reading its weights takes, against the target's. */
+static double step_ns(const struct draft *d, const struct question *question)
+{
+    double share = (double)d->session->model->info.size_bytes / (double)d->target->model->info.size_bytes;
+    return d->step_ns > 0 ? d->step_ns : share * question->times->time_ns[0];
+}
+
+static size_t most_guesses(const struct draft *d, const struct question *question)
+{
+    size_t room = stile_context_size(d->session) - question->n_tokens + 1; /* the last guess is not read */
+    return question->n_max < room ? question->n_max : room;
+}
+
+static void weigh(const struct draft *d, const struct question *question, struct offer *offer)
+{
+    size_t n_behind = question->n_tokens - d->n_same - 1;
+    offer->n_max = most_guesses(d, question);
+    offer->chance = odds_chance(&d->odds_all);
+    offer->step_ns = step_ns(d, question);
+    offer->catch_up_ns = (d->more_ns > 0 ? d->more_ns : more_likely * offer->step_ns) * (double)n_behind;
+}
+
+static void offer(struct guesser *guesser, const struct question *question, struct offer *offer)
+{
+    struct draft *d = (struct draft *)guesser;
+    double gain;
+    *offer = (struct offer){0};
+    if (question->n_tokens > stile_context_size(d->session)) return;
+    find_same(d, question);
+    weigh(d, question, offer);
+    if (!d->is_known || offer_worth(offer, question->times, &gain) == 0) {
+        if (looks_back(d, question)) {
+            weigh(d, question, offer);
+            offer_worth(offer, question->times, &gain);
+            guesser->missed_ns = N_LOOKED * question->times->time_ns[0] * (1 - 1 / gain);
+        }
+        if (!d->is_known) offer->n_max = 0;
+    }
+}
+
+static int follow(struct draft *d, const struct question *question, struct stile_error *error)
+{
+    int failed = 0;
+    if (stile_rewind(d->session, (uint32_t)d->n_same, NULL) != 0) { /* a sliding window has moved on */
+        failed = stile_rewind(d->session, 0, error);
+        d->n_same = 0;
+    }
+    size_t n = question->n_tokens - d->n_same;
+    if (!failed) failed = read_tokens(d, question->tokens + d->n_same, n, NULL, error);
+    if (!failed) d->n_same = question->n_tokens;
+    return failed;
+}
+
 static int guess(struct guesser *guesser, const struct question *question, size_t n_max, int32_t *tokens, size_t *n,
                  struct stile_error *error)
 {
@@ -162,25 +212,26 @@ static int guess(struct guesser *guesser, const struct question *question, size_
     double chances[GUESSES_MAX], gain;
     if (!sampler_copy(d->sampler, question->sampler)) return error_memory(error, 0, "the draft model's sampler");
     int failed = follow(d, question, error);
-    /* not n_max, which followed from the average: where it is surer than that, it goes on */
+    (void)n_max; /* it followed from the average: where it is surer than that, it goes on */
     struct offer so_far = {
-        .n_max = question->trial ? n_max : most_guesses(d, question),
+        .n_max = most_guesses(d, question),
         .chances = chances,
         .chance = odds_chance(&d->odds_all),
         .step_ns = step_ns(d, question),
     };
     while (!failed) {
         size_t kind;
-        int32_t token = draw(d, &kind);
+        int32_t token = draw(d, stile_logits(d->session), &kind);
         if (token < 0) break;
         tokens[so_far.n_made] = token;
         d->made_kinds[so_far.n_made] = (uint8_t)kind;
         chances[so_far.n_made++] = odds_chance(&d->odds[kind]);
+        so_far.n_chances = so_far.n_made;
         if (offer_worth(&so_far, question->times, &gain) <= so_far.n_made) break;
-        failed = read_tokens(d, &token, 1, error);
+        failed = read_tokens(d, &token, 1, NULL, error);
     }
     so_far.n_max = so_far.n_made;
-    *n = question->trial ? so_far.n_made : offer_worth(&so_far, question->times, &gain);
+    *n = offer_worth(&so_far, question->times, &gain);
     /* not worth it after all: that it will be so again is worth knowing */
     if (*n == 0 && so_far.n_made > 0) odds_learn(&d->odds_all, 1, chances[0]);
     return failed;
@@ -199,6 +250,7 @@ static void destroy(struct guesser *guesser)
     struct draft *d = (struct draft *)guesser;
     stile_session_free(d->session);
     stile_sampler_free(d->sampler);
+    stile_sampler_free(d->past);
     token_map_free(&d->map);
     free(d->row);
     free(d);
@@ -223,9 +275,9 @@ static struct draft *allocate(const struct stile_session *target)
     if (!d) return NULL;
     d->guesser.type = &type;
     d->target = target;
-    d->odds_all.prior = prior_right;
+    d->odds_all = odds_prior(prior_right);
     for (size_t i = 0; i < N_KINDS; i++)
-        d->odds[i].prior = kinds[i].right;
+        d->odds[i] = odds_prior(kinds[i].right);
     return d;
 }
 
@@ -239,6 +291,7 @@ int draft_create(struct guesser **guesser, const struct stile_session *target, s
     int failed = token_map_create(&d->map, target->model, model, error);
     if (!failed) failed = stile_session_create(&d->session, model, &options, error);
     if (!failed) failed = stile_sampler_create(&d->sampler, NULL, error);
+    if (!failed) failed = stile_sampler_create(&d->past, NULL, error);
     if (!failed && !d->map.same && !(d->row = malloc(row_bytes)))
         failed = error_memory(error, row_bytes, "a draft model");
     if (failed) {

@@ -5,16 +5,21 @@ static const double share_shorter = 0.7, share_longer = 0.25;
 /* What a further guess adds, in plain passes, where no pass with as many was measured: at first, and at least. */
 static const double slope_unknown = 0.15, slope_least = 0.003;
 static const double forget =
-    0.005; /* per plain pass: so a number of guesses that seemed slow is tried again some day */
+    0.002; /* per plain pass: so a number of guesses that seemed slow is tried again some day */
 /* A pass may have been disturbed: at once it is believed to take this much longer than was thought. */
 static const double most_surprise = 2;
 enum { SLOPE_TOLD = 4 };  /* the first guess may cost more than those after it: other kernels */
 enum { PLAIN_LEAST = 2 }; /* the first one may have to load the weights */
-static const double least_gain = 1.03;
+static const double least_gain = 1.05;
+
+struct odds odds_prior(double chance)
+{
+    return (struct odds){prior_weight, chance * prior_weight};
+}
 
 double odds_chance(const struct odds *odds)
 {
-    return (odds->n_right + prior_weight * odds->prior) / (odds->n_guessed + prior_weight);
+    return odds->n_right / odds->n_guessed;
 }
 
 void odds_learn(struct odds *odds, double n_guessed, double n_right)
@@ -74,7 +79,7 @@ size_t offer_worth(const struct offer *offer, const struct pass_times *times, do
     double expected = 1, all_right = 1, plain_ns = times->time_ns[0];
     *gain = 1;
     for (size_t n = 1; n <= offer->n_max && plain_ns > 0; n++) {
-        all_right *= n <= offer->n_made ? offer->chances[n - 1] : offer->chance;
+        all_right *= n <= offer->n_chances ? offer->chances[n - 1] : offer->chance;
         expected += all_right;
         double time_ns = times->time_ns[n];
         if (n > offer->n_made) time_ns += (double)(n - offer->n_made) * offer->step_ns;

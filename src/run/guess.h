@@ -14,9 +14,10 @@ enum { GUESSES_MAX = 127 };
 
 /* How often guesses of one kind were right, lately. */
 struct odds {
-    double prior; /* before anything was guessed */
     double n_guessed, n_right;
 };
+/* Before anything was guessed, so likely. */
+struct odds odds_prior(double chance);
 double odds_chance(const struct odds *odds);
 void odds_learn(struct odds *odds, double n_guessed, double n_right);
 
@@ -33,9 +34,10 @@ void pass_times_learn(struct pass_times *times, size_t n_guesses, uint64_t time_
 
 /* Guesses that were made or could be, in order. */
 struct offer {
-    size_t n_max;          /* 0: none */
-    size_t n_made;         /* their time is spent */
-    const double *chances; /* (n_made) that it is right when those before are */
+    size_t n_max;  /* 0: none */
+    size_t n_made; /* their time is spent */
+    size_t n_chances;
+    const double *chances; /* (n_chances) that it is right when those before are */
     double chance;         /* the same for each further one */
     double step_ns;        /* to make a further one */
     double catch_up_ns;    /* before the first, once: what it brings later pays it back */
@@ -49,7 +51,6 @@ struct question {
     const int32_t *tokens; /* (n_tokens) the context, and the token that is evaluated next */
     size_t n_tokens;
     size_t n_max; /* guesses that there is room for */
-    bool trial;   /* guess, although it does not seem to be worth it */
     const struct pass_times *times;
     const struct stile_sampler *sampler; /* before the next draw */
 };
@@ -57,13 +58,14 @@ struct question {
 /* A source of guesses. */
 struct guesser {
     const struct guesser_type *type;
-    double allowance_ns; /* for trials */
-    double missed_ns;    /* what it would have saved since it was asked last, had it caught up */
+    double missed_ns; /* what it would have saved since it was asked last, had it caught up */
     struct stile_guesses counts;
 };
 
 struct guesser_type {
     void (*restart)(struct guesser *guesser); /* the context may be another one */
+    /* Asked before each pass. That what was offered last would have been right or not is known by now, whether it was
+     * evaluated or not; so where guesses do not pay, nothing need be tried to know whether that is still so. */
     void (*offer)(struct guesser *guesser, const struct question *question, struct offer *offer);
     /* Writes guesses that are worth it, about n_max, never more than the question has room for; *n of them. */
     int (*guess)(struct guesser *guesser, const struct question *question, size_t n_max, int32_t *tokens, size_t *n,

@@ -11,11 +11,9 @@
 /* Logits of every guess in a pass must be kept. They get this share of the weights' size: the larger the model, the
  * longer its passes, the more guesses are worth one. */
 static const double rows_share = 1.0 / 32;
-enum { GUESSES_LEAST = 15 };
+enum { GUESSES_LEAST = SPECULATION_ROWS_LEAST - 1 };
 
-/* Where guesses do not seem to pay, trials of one may take this share of the time. */
-static const double trial_share = 0.01;
-/* And where they pay a little only, every so many passes one without says whether that is still so. */
+/* Where guesses pay a little only, every so many passes one without says whether that is still so. */
 enum { PLAIN_PASS_EVERY = 64 };
 static const double clear_gain = 2;
 
@@ -29,7 +27,7 @@ struct speculation {
     const struct stile_sampler *sampler;
     struct pass_times times;
     size_t n_max; /* guesses in a pass */
-    float *rows;  /* (1 + n_max, n_vocab) */
+    float *rows;  /* (1 + n_max, n_vocab), at least SPECULATION_ROWS_LEAST */
     size_t rows_bytes;
 
     /* the last pass: its tokens, those that are certain, and whose guesses they are */
@@ -49,10 +47,15 @@ static size_t most_guesses(const struct stile_model *model, const struct stile_s
     return n_max < options->n_batch ? n_max : options->n_batch - 1;
 }
 
+static size_t rows_size_bytes(const struct stile_model *model, size_t n_guesses)
+{
+    size_t n_rows = 1 + (n_guesses > GUESSES_LEAST ? n_guesses : GUESSES_LEAST);
+    return n_rows * model->model->hparams.n_vocab * sizeof(float);
+}
+
 uint64_t speculation_memory_bytes(const struct stile_model *model, const struct stile_session_options *options)
 {
-    size_t row_bytes = model->model->hparams.n_vocab * sizeof(float);
-    return sizeof(struct speculation) + (1 + most_guesses(model, options)) * row_bytes +
+    return sizeof(struct speculation) + rows_size_bytes(model, most_guesses(model, options)) +
            lookup_memory_bytes(options->n_ctx);
 }
 
@@ -63,7 +66,7 @@ int speculation_create(struct speculation **speculation, struct stile_session *s
     if (!s) return error_memory(error, size_bytes, "evaluating several tokens at once");
     s->session = session;
     s->n_max = most_guesses(session->model, &session->options);
-    s->rows_bytes = (1 + s->n_max) * session->model->model->hparams.n_vocab * sizeof *s->rows;
+    s->rows_bytes = rows_size_bytes(session->model, s->n_max);
     s->rows = malloc(s->rows_bytes);
     s->guessers[LOOKUP] = lookup_create(session->options.n_ctx);
     int failed = 0;
@@ -92,6 +95,11 @@ void speculation_touch(struct speculation *speculation)
 {
     memset(speculation->rows, 0, speculation->rows_bytes);
     if (speculation->guessers[DRAFT]) draft_touch(speculation->guessers[DRAFT]);
+}
+
+float *speculation_rows(const struct speculation *speculation)
+{
+    return speculation->rows;
 }
 
 void speculation_begin(struct speculation *speculation, const struct stile_generate_options *options,
@@ -130,39 +138,29 @@ static void learn(struct speculation *s)
 }
 
 /* Whose guesses to evaluate, and how many; NULL: nobody's. */
-static struct guesser *choose(struct speculation *s, struct question *question, size_t *n)
+static struct guesser *choose(struct speculation *s, const struct question *question, size_t *n)
 {
-    struct guesser *best = NULL, *trial = NULL;
+    struct guesser *best = NULL;
     const double plain_ns = s->times.time_ns[0];
     double best_gain = 1, gain;
-    question->trial = false;
     for (int i = 0; i < N_GUESSERS; i++) {
         struct guesser *guesser = s->guessers[i];
         struct offer offer;
         if (!s->used[i]) continue;
-        guesser->allowance_ns += trial_share * plain_ns;
         guesser->type->offer(guesser, question, &offer);
         if (offer.n_max == 0) continue;
         size_t n_worth = offer_worth(&offer, &s->times, &gain);
-        if (n_worth > 0 && gain > best_gain) {
-            /* Catching up is like buying what can be rented too: when renting has cost as much, it is time. */
-            if (guesser->missed_ns < offer.catch_up_ns) guesser->missed_ns += plain_ns * (1 - best_gain / gain);
-            if (guesser->missed_ns < offer.catch_up_ns) continue;
-            best = guesser;
-            best_gain = gain;
-            *n = n_worth;
-        } else if (n_worth == 0 &&
-                   guesser->allowance_ns > s->times.time_ns[1] - plain_ns + offer.step_ns + offer.catch_up_ns) {
-            trial = guesser;
-        }
+        if (n_worth == 0 || gain <= best_gain) continue;
+        /* Catching up is like buying what can be rented too: when renting has cost as much, it is time. */
+        if (guesser->missed_ns < offer.catch_up_ns) guesser->missed_ns += plain_ns * (1 - best_gain / gain);
+        if (guesser->missed_ns < offer.catch_up_ns) continue;
+        best = guesser;
+        best_gain = gain;
+        *n = n_worth;
     }
     if (best && best_gain < clear_gain && s->n_since_plain >= PLAIN_PASS_EVERY) return NULL;
     if (best) best->missed_ns = 0;
-    if (best || !trial) return best;
-    question->trial = true;
-    trial->allowance_ns = 0;
-    *n = 1;
-    return trial;
+    return best;
 }
 
 /* Writes guesses of what follows tokens[0], which is the context's next. */

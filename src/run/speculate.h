@@ -2,7 +2,7 @@
  *
  * A pass evaluates a token, and guesses of what follows it. As long as the sampler draws what was guessed, its logits are
  * there already. Guesses come from the context (lookup.h) and from a draft model (draft.h), whichever promises more; where
- * neither pays, tokens are evaluated one by one, and now and then a trial shows whether that is still so.
+ * neither pays, tokens are evaluated one by one, and guesses that were not evaluated are compared with what came.
  */
 #ifndef STILE_RUN_SPECULATE_H
 #define STILE_RUN_SPECULATE_H
@@ -11,6 +11,8 @@
 
 struct speculation;
 
+enum { SPECULATION_ROWS_LEAST = 16 };
+
 /* For a session that has its model and options; options.draft may be NULL. */
 int speculation_create(struct speculation **speculation, struct stile_session *session, struct stile_error *error);
 void speculation_free(struct speculation *speculation);
@@ -18,6 +20,9 @@ void speculation_free(struct speculation *speculation);
 void speculation_touch(struct speculation *speculation);
 /* Bytes of it for a session with these options (defaults filled in), without the draft model. */
 uint64_t speculation_memory_bytes(const struct stile_model *model, const struct stile_session_options *options);
+
+/* Room for the logits of SPECULATION_ROWS_LEAST tokens, where nothing is being generated with this session. */
+float *speculation_rows(const struct speculation *speculation);
 
 /* Before the first token of a generation. */
 void speculation_begin(struct speculation *speculation, const struct stile_generate_options *options,
