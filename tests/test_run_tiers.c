@@ -352,12 +352,12 @@ static void memory_is_taken_away(void **state)
     assert_int_equal(before.tier_bytes[TIER_RESIDENT] + before.tier_bytes[TIER_STREAMED],
                      after.tier_bytes[TIER_RESIDENT] + after.tier_bytes[TIER_STREAMED]);
     /* almost nothing is free any more, then there is enough */
-    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 1 << 20});
+    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 1 << 20}, true);
     must(pass(&engine, 1, &error), &error);
     assert_memory_equal(engine.logits, mapped.logits, n_bytes);
     tiers_stats(engine.tiers, &before);
     assert_true(before.memory_bytes < after.memory_bytes);
-    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 100 << 20});
+    budget_keep(engine.tiers, &(struct machine_memory){.total_bytes = 1u << 30, .available_bytes = 100 << 20}, true);
     tiers_stats(engine.tiers, &after);
     assert_int_equal(before.memory_bytes, after.memory_bytes);
     tiers_shrink(engine.tiers, 1 << 30); /* more than there is */
@@ -390,7 +390,8 @@ static void memory_is_free_again(void **state)
         uint64_t bytes = after.memory_bytes;
         tiers_stats(engine.tiers, &after);
         if (i == 1 || i == 2) assert_in_range(after.memory_bytes - bytes, 10 << 20, (130 - 80) << 18);
-        budget_keep(engine.tiers, &much);
+        budget_keep(engine.tiers, &much, false);
+        budget_keep(engine.tiers, &much, true);
         for (int k = 0; k < 2; k++) {
             must(pass(&engine, 1, &error), &error);
             assert_memory_equal(engine.logits, mapped.logits, n_bytes);

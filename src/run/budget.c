@@ -58,7 +58,7 @@ int budget_place(struct placement **placement, const struct stile_model *model,
                                                               : failed;
 }
 
-void budget_keep(struct tiers *tiers, const struct machine_memory *memory)
+void budget_keep(struct tiers *tiers, const struct machine_memory *memory, bool again)
 {
     /* Memory is taken again in small parts: whoever needed it may come back, and nothing is lost by waiting but speed.
      * The least part of a margin that it is done for lies well above what giving back leaves free. */
@@ -69,6 +69,6 @@ void budget_keep(struct tiers *tiers, const struct machine_memory *memory)
     uint64_t needed = stats.absent_bytes + stats.experts.empty_bytes; /* what is yet to be read takes memory too */
     if (free_bytes < needed + margin / 4)
         tiers_shrink(tiers, needed - free_bytes + margin * 3 / 4);
-    else if (free_bytes > needed + margin * 3 / 2)
+    else if (again && free_bytes > needed + margin * 3 / 2)
         tiers_grow(tiers, (free_bytes - needed - margin) / PARTS);
 }

@@ -24,8 +24,8 @@ uint64_t budget_usable_bytes(const struct stile_session_options *options, const 
 
 /* Left free for others of so much that is free. */
 uint64_t budget_margin_bytes(uint64_t available_bytes);
-/* To be called now and then. Where less is free than should be, gives memory of weights back until a margin is free again;
- * of what was given back, takes a part again as long as there is much more. */
-void budget_keep(struct tiers *tiers, const struct machine_memory *memory);
+/* To be called some times a second. Where less is free than should be, gives memory of weights back until a margin is free
+ * again. As long as there is much more, takes some of what was given back again, if `again`. */
+void budget_keep(struct tiers *tiers, const struct machine_memory *memory, bool again);
 
 #endif

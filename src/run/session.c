@@ -276,14 +276,14 @@ static void read_embeddings(const struct stile_session *session, const struct cp
                       embedding->row_bytes);
 }
 
-/* One batch. With tiers, memory is looked at now and then: others may need it by now. */
+/* One batch. With tiers, memory is looked at now and then: others may need it by now, often all at once, or no more. */
 static int run_batch(struct stile_session *session, const struct cpu_batch *batch, struct stile_error *error)
 {
-    enum { BETWEEN_LOOKS_NS = 1000000000 };
+    enum { BETWEEN_LOOKS_NS = 200000000, LOOKS_BEFORE_MORE = 5 };
     if (session->tiers && clock_ns() - session->looked_ns > BETWEEN_LOOKS_NS) {
         struct machine_memory memory;
         machine_memory_read(&memory, proc_folder, cgroup_folder);
-        budget_keep(session->tiers, &memory);
+        budget_keep(session->tiers, &memory, ++session->n_looks % LOOKS_BEFORE_MORE == 0);
         session->looked_ns = clock_ns();
     }
     int failed = session->tiers ? tiers_begin_pass(session->tiers, error) : 0;

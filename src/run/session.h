@@ -20,6 +20,7 @@ struct stile_session {
     struct expert_use *use;               /* with tiers for experts */
     bool has_generated;                   /* text, whose use of experts is typical; measurements are not */
     uint64_t looked_ns;                   /* when memory was last looked at, with tiers */
+    uint32_t n_looks;
     struct cpu *cpu;
     struct kv kv;
     int32_t *tokens; /* (n_ctx) */
