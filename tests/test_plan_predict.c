@@ -1,5 +1,6 @@
 /* Predictions, on made-up machines whose numbers can be worked out by hand. */
 #include "plan/predict.h"
+#include "plan/standin.h"
 #include "run/loaded.h"
 #include "tiny_model.h"
 
@@ -278,6 +279,34 @@ static void experts(void **state)
     stile_model_close(model);
 }
 
+/* A prompt that takes thousands of batches is not priced batch by batch: it is as long as its halves. */
+static void very_many_batches(void **state)
+{
+    (void)state;
+    struct standin standin;
+    assert_true(standin_create(&standin, shape_find("llama-3.2-1b"), FORMAT_F32, 32));
+    struct plan_request request = {
+        .program = &standin.program, .n_batch = 4, .n_prompt = 1024, .n_generated = 1, .kv_format = FORMAT_F16};
+    struct plan_machine machine = {.n_tiers = 1, .tiers = {slow_memory(UINT64_MAX)}};
+    struct plan plan;
+    const struct weight *head = &standin.model.globals[ROLE_OUTPUT];
+    double halves_s = -(double)(head->rows * head->row_bytes) / 500; /* once for each prompt, not for its halves */
+    machine.tiers[0].processor.attention_macs_per_s[FORMAT_F16] = exactly(1000);
+    for (request.n_depth = 0; request.n_depth <= 1024; request.n_depth += 1024) {
+        plan_predict(&plan, &request, &machine);
+        halves_s += 1024 / plan.prefill_tokens_per_s.range.value;
+    }
+    request.n_prompt = 2048;
+    request.n_depth = 0;
+    plan_predict(&plan, &request, &machine);
+    assert_near(2048 / plan.prefill_tokens_per_s.range.value, halves_s);
+    request.n_prompt = 1 << 24;
+    request.n_batch = 1;
+    plan_predict(&plan, &request, &machine);
+    assert_true(plan.prefill_tokens_per_s.range.value > 0);
+    standin_free(&standin);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +318,7 @@ int main(void)
         cmocka_unit_test(unknown),
         cmocka_unit_test(other_formats),
         cmocka_unit_test(experts),
+        cmocka_unit_test(very_many_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -353,7 +353,7 @@ static void predict_decode(struct plan *plan, const struct pricing *pricing)
     uint64_t n_tokens = 1 + (uint64_t)request->n_guessed;
     struct spent spent = {0};
     struct plan_estimate bound = plan->decode_tokens_per_s;
-    price_step(pricing, n_tokens, request->n_depth + n / 2, n_tokens, &spent);
+    price_step(pricing, n_tokens, (uint64_t)request->n_depth + n / 2, n_tokens, &spent);
     double pass_s = total_of(pricing, &spent, &bound);
     plan->decode_tokens_per_s.bound_by = bound.bound_by;
     if (pricing->end == END_VALUE) {
@@ -367,16 +367,34 @@ static void predict_decode(struct plan *plan, const struct pricing *pricing)
             pricing->machine->decode_error);
 }
 
-/* Seconds of the prompt. */
+static void add_times(struct spent *sum, const struct spent *one, double times)
+{
+    sum->memory += times * one->memory;
+    sum->arithmetic += times * one->arithmetic;
+    sum->overhead += times * one->overhead;
+    for (int t = 0; t < PLAN_TIERS_MAX; t++) {
+        sum->brought[t] += times * one->brought[t];
+        sum->read[t] += times * one->read[t];
+    }
+    sum->unknown = sum->unknown || one->unknown;
+}
+
+/* Seconds of the prompt. Of very many batches, neighbours are priced as the one in their middle. */
 static double prompt_time(const struct pricing *pricing, struct plan_estimate *bound)
 {
+    enum { GROUPS_MAX = 256 };
     const struct plan_request *request = pricing->request;
-    uint32_t n_batch = request->n_batch > 0 ? request->n_batch : 1;
+    uint64_t n_batch = request->n_batch > 0 ? request->n_batch : 1, n_prompt = request->n_prompt;
+    uint64_t n_full = n_prompt > 0 ? (n_prompt - 1) / n_batch : 0; /* before the last one, which gives the logits */
+    uint64_t n_groups = n_full < GROUPS_MAX ? n_full : GROUPS_MAX;
     struct spent spent = {0};
-    for (uint32_t done = 0, n; done < request->n_prompt; done += n) {
-        n = request->n_prompt - done < n_batch ? request->n_prompt - done : n_batch;
-        price_step(pricing, n, request->n_depth + done, done + n == request->n_prompt, &spent);
+    for (uint64_t g = 0; g < n_groups; g++) {
+        struct spent one = {0};
+        uint64_t first = g * n_full / n_groups, end = (g + 1) * n_full / n_groups;
+        price_step(pricing, n_batch, request->n_depth + n_batch * (first + end - 1) / 2, 0, &one);
+        add_times(&spent, &one, (double)(end - first));
     }
+    if (n_prompt > 0) price_step(pricing, n_prompt - n_full * n_batch, request->n_depth + n_full * n_batch, 1, &spent);
     return total_of(pricing, &spent, bound);
 }
 
