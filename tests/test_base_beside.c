@@ -139,7 +139,13 @@ static void failures_are_told(void **state)
     assert_int_equal(beside_replace("/nonexistent/file", "", 0, &error), STILE_ERROR_IO);
     assert_non_null(strstr(error.message, "/nonexistent/file: cannot create"));
     assert_int_equal(beside_replace(folder, "", 0, &error), STILE_ERROR_IO); /* not over a folder */
-    assert_non_null(strstr(error.message, "cannot give it its name"));
+    assert_non_null(strstr(error.message, "not the name of a file"));
+    assert_int_equal(beside_replace("", "", 0, &error), STILE_ERROR_IO);
+    char pipe[64];
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(beside_replace(pipe, "", 0, &error), STILE_ERROR_IO);
+    assert_int_equal(unlink(pipe), 0);
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int fail(const struct beside *b, const char *what, struct stile_error *error)
@@ -26,8 +27,12 @@ static int create_part(struct beside *b, size_t capacity)
 
 int beside_open(struct beside *beside, const char *path, struct stile_error *error)
 {
+    struct stat status;
     size_t capacity = strlen(path) + 48;
-    *beside = (struct beside){.path = path, .part = malloc(capacity), .fd = -1};
+    *beside = (struct beside){.path = path, .fd = -1};
+    if (!*path || (stat(path, &status) == 0 && !S_ISREG(status.st_mode))) /* a folder; a device would be lost */
+        return error_set(error, STILE_ERROR_IO, "'%s' is not the name of a file that can be replaced", path);
+    beside->part = malloc(capacity);
     if (!beside->part) return error_memory(error, capacity, "the name of a file");
     if (create_part(beside, capacity) >= 0) return 0;
     int failed = fail(beside, "create a file beside it", error);

@@ -18,6 +18,7 @@ struct beside {
     bool unforced;    /* of the caller: it may be lost if the machine stops in the next seconds */
 };
 
+/* IO where `path` is there and no regular file. */
 int beside_open(struct beside *beside, const char *path, struct stile_error *error);
 /* Writes all of it where the file is. */
 int beside_write(struct beside *beside, const void *bytes, size_t n, struct stile_error *error);
