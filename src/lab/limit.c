@@ -1,10 +1,11 @@
 #include "lab/limit.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,11 +34,6 @@ struct answer {
 
 /* ---- the child ------------------------------------------------------------------------------ */
 
-static double seconds(struct timeval time)
-{
-    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
-}
-
 /* Answers until the other end is closed. */
 static void serve(int socket)
 {
@@ -46,7 +42,6 @@ static void serve(int socket)
     struct question asked;
     while (recv(socket, &asked, sizeof asked, MSG_WAITALL) == (ssize_t)sizeof asked) {
         struct answer answer = {.cpu_s = 0};
-        struct rusage usage;
         if (asked.n_threads != n_threads) {
             stile_meter_free(meter);
             meter = NULL;
@@ -55,7 +50,7 @@ static void serve(int socket)
         }
         if (meter && asked.pace) stile_meter_pace(meter, &answer.pace);
         if (meter && !asked.pace) answer.pace.read_bytes_per_s = stile_meter_read(meter, READ_NS);
-        if (getrusage(RUSAGE_SELF, &usage) == 0) answer.cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+        answer.cpu_s = (double)clock_cpu_ns() / 1e9;
         if (send(socket, &answer, sizeof answer, MSG_NOSIGNAL) != (ssize_t)sizeof answer) break;
     }
     stile_meter_free(meter);

@@ -6,7 +6,8 @@
 
 #include "stile.h"
 
-/* A process that sees how fast the machine is when it is asked to. In a process of its own the memory for that is not this one's. */
+/* A process that sees how fast the machine is when it is asked to. In a process of its own the memory for that is not
+ * this one's. */
 struct limit;
 /* NULL where it cannot be started. Call it while there are no other threads. */
 struct limit *limit_start(void);
