@@ -1,8 +1,9 @@
-/* Arena, buffer, checked arithmetic, byte order and 16-bit floats, errors. */
+/* Arena, buffer, checked arithmetic, byte order and 16-bit floats, errors, likeness of words. */
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/edit_distance.h"
 #include "base/error.h"
 
 #include <math.h>
@@ -307,6 +308,22 @@ static void error_fits_and_may_be_absent(void **state)
     assert_int_equal(error_memory(NULL, 42, "a test"), STILE_ERROR_MEMORY);
 }
 
+/* ---- likeness of words ---- */
+
+static void edits_are_counted(void **state)
+{
+    (void)state;
+    char longest[64], longer[65];
+    memset(longest, 'a', sizeof longest);
+    memset(longer, 'a', sizeof longer);
+    longest[63] = longer[64] = '\0';
+    assert_true(edit_distance("", "") == 0 && edit_distance("ctx", "CTX") == 0);
+    assert_true(edit_distance("", "abc") == 3 && edit_distance("abc", "") == 3);
+    assert_true(edit_distance("kitten", "sitting") == 3 && edit_distance("sitting", "kitten") == 3);
+    assert_true(edit_distance("ab", "ba") == 2 && edit_distance("rtx509", "rtx5090") == 1);
+    assert_true(edit_distance(longest, "") == 63 && edit_distance(longest, longer) == SIZE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +339,7 @@ int main(void)
         cmocka_unit_test(bf16_is_right_everywhere),
         cmocka_unit_test(error_is_one_printable_line),
         cmocka_unit_test(error_fits_and_may_be_absent),
+        cmocka_unit_test(edits_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -164,6 +164,8 @@ static void names_mean_parts(void **state)
     assert_string_equal(c.assumed, "+ddr5-5600x2:64+nvme4");
     c = parse("rtx4090+epyc-9554:768+sata");
     assert_true(c.host && c.host_gb == 768 && c.host_bytes_per_s == 460.8e9 && c.disk_bytes_per_s == 0.55e9);
+    c = parse("rtx4090+ddr5-4800x6+epyc-9554");
+    assert_true(c.host && c.host_gb == 192 && c.host_bytes_per_s == 230.4e9);
     c = parse("epyc-9554+ddr5-4800x6:96");
     assert_true(c.memory_gb == 96 && c.memory_bytes_per_s == 230.4e9 && !c.size_assumed);
     c = parse("m4-max-40:128+nvme4");
@@ -195,7 +197,17 @@ static void strange_names_are_errors(void **state)
         {"rtx5090+ddr5-nanx2", "nan"},
         {"rtx5090+ddr5-0x1p99x2", "0x1p99"},
         {"rtx5090+ddr5-6000x2+ddr5-6000x2", "nowhere to go"},
-        {"rtx5090+nvme4+nvme4", "nvme4"},
+        {"rtx5090+epyc-9554+ddr5-4800x12+ddr5-4800x2", "ddr5-4800x2 has nowhere to go"},
+        {"epyc-9554+ddr5-4800x12+ddr5-4800x2", "ddr5-4800x2 has nowhere to go"},
+        {"epyc-9554:384+ddr5-4800x12", "ddr5-4800x12 has nowhere to go"},
+        {"rtx5090+ddr5-4800x12+epyc-9554:384", "epyc-9554:384 has nowhere to go"},
+        {"rtx5090+epyc-9554+epyc-9554", "second device"},
+        {"rtx5090+nvme4+nvme5", "nvme5 is a second disk"},
+        {"rtx5090+ddr5-6e3x2", "ddr5-6e3x2"},
+        {"rtx5090+ddr5-6000x0x2", "ddr5-6000x0x2"},
+        {"epyc-9554:1e3", "no epyc-9554"},
+        {"epyc-9554:0x10", "no epyc-9554"},
+        {"epyc-9554:6.4.0", "no epyc-9554"},
         {"rtx5090+rtx5090", "second device"},
         {"epyc-9554+rtx5090", "the card first"},
         {"m4-max-40+ddr5-6000x2", "its own"},

@@ -1,5 +1,7 @@
 /* options.c - the table, and reading a command line by it. */
 #include "cli/options.h"
+
+#include "base/edit_distance.h"
 #include "cli/output.h"
 #include "lab/bench.h"
 
@@ -139,7 +141,7 @@ const struct option option_table[] = {
      AT(min_tps)},
     {"max-loss", 0, OPTION_NUMBER, "PERCENT", 0, 1e9, "any", "only what raises perplexity by at most this", FOR_PLAN,
      AT(max_loss)},
-    {"max-watts", 0, OPTION_NUMBER, "W", 0, 1e9, "any", "only computers rated at most this", FOR_PLAN, AT(max_watts)},
+    {"max-watts", 0, OPTION_NUMBER, "W", 1, 1e9, "any", "only computers rated at most this", FOR_PLAN, AT(max_watts)},
     {"max-memory", 0, OPTION_SIZE, "SIZE", 0, 0, "any", "only what needs at most this much memory", FOR_PLAN,
      AT(max_memory_bytes)},
     {"svg", 0, OPTION_FILE, "FILE", 0, 0, "",
@@ -246,25 +248,20 @@ void option_format(const struct option *option, const struct options *options, c
     snprintf(out, capacity, "%s", text ? text : "");
 }
 
-/* Edits (insert, delete, replace) that turn a into b; words longer than 31 bytes count as far away. */
-static size_t edit_distance(const char *a, const char *b)
+const struct option *options_other(const struct options *options, unsigned command, const char *const *names)
 {
-    enum { LONGEST = 31 };
-    size_t row[LONGEST + 1], n_a = strlen(a), n_b = strlen(b);
-    if (n_a > LONGEST || n_b > LONGEST) return LONGEST;
-    for (size_t j = 0; j <= n_b; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n_a; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n_b; j++) {
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = replaced < least ? replaced : least;
-        }
+    const struct options defaults = options_defaults();
+    for (const struct option *option = option_table; option->name; option++) {
+        char value[256], usual[256];
+        bool named = !(option->commands & command);
+        for (size_t i = 0; names[i] && !named; i++)
+            named = strcmp(names[i], option->name) == 0;
+        if (named) continue;
+        option_format(option, options, value, sizeof value);
+        option_format(option, &defaults, usual, sizeof usual);
+        if (strcmp(value, usual) != 0) return option;
     }
-    return row[n_b];
+    return NULL;
 }
 
 /* How unlike two words are, for "did you mean": a beginning of the other counts as near. */

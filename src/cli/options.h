@@ -120,6 +120,10 @@ int options_parse(const struct command *command, int argc, char **argv, struct o
 
 enum stile_kv_format options_kv_format(const struct options *options);
 
+/* The first of a command's options (FOR_...) that is not as usual and not one of `names`, which end with NULL; NULL when
+ * there is none. */
+const struct option *options_other(const struct options *options, unsigned command, const char *const *names);
+
 /* Writes the value of an option ("0.8") or, for texts that were not given, "". */
 void option_format(const struct option *option, const struct options *options, char *out, size_t capacity);
 

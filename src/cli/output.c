@@ -151,6 +151,7 @@ const char *size_text(char out[32], uint64_t size_bytes)
     size_t unit = 0;
     while (size >= 1024 && unit + 1 < sizeof units / sizeof *units)
         size /= 1024, unit++;
+    if (size_bytes == 1) return "1 byte";
     snprintf(out, 32, unit == 0 || size >= 100 ? "%.0f %s" : size >= 10 ? "%.1f %s" : "%.2f %s", size, units[unit]);
     return out;
 }

@@ -1,4 +1,5 @@
 /* plan.c - `stile plan`: what to expect of a model on this machine, and what would help. */
+#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/header.h"
 #include "cli/interrupt.h"
@@ -35,7 +36,7 @@ static int know_machine(struct stile_error *error)
     struct stile_probe *probe = malloc(sizeof *probe);
     struct stile_machine machine;
     bool tty = isatty(STDERR_FILENO);
-    if (!probe) return STILE_ERROR_MEMORY;
+    if (!probe) return error_memory(error, sizeof *probe, "a probe");
     int failed = stile_machine_known(&machine, error);
     stile_probe_known(probe);
     if (!failed && !stile_probe_find(probe, STILE_MATVEC_CACHED, machine.n_threads, 0, "Q8_0")) {
@@ -148,7 +149,7 @@ static struct stile_plan_options plan_options(const struct options *options)
 static int check_context(const struct options *options, const struct stile_plan *plan)
 {
     int64_t n_more = options->n_prompt > options->n_generated ? options->n_prompt : options->n_generated;
-    int64_t n = options->n_depth + n_more;
+    int64_t n = options->n_depth + (n_more > 0 ? n_more : 1);
     if (n <= plan->n_ctx) return EXIT_OK;
     return cli_usage("plan: a context of %u tokens has no room for %lld: give --ctx %lld", plan->n_ctx, (long long)n,
                      (long long)n);
@@ -208,17 +209,25 @@ static int split_formats(const char *list, char names[FORMATS_MAX][NAME_MAX_BYTE
     return n;
 }
 
+/* --audit goes with --json alone. */
+static int check_audit(const struct options *options)
+{
+    static const char *const names[] = {"audit", "json", NULL};
+    const struct option *other = options_other(options, FOR_PLAN, names);
+    if (!other && options->n_arguments == 0) return EXIT_OK;
+    return cli_usage("plan: --audit is of all that was predicted: it takes no %s%s", other ? "--" : "",
+                     other ? other->name : "MODEL");
+}
+
 int command_plan(const struct options *options)
 {
+    if (options->audit) return check_audit(options) == EXIT_OK ? plan_audit(options) : EXIT_USAGE;
     char formats[FORMATS_MAX][NAME_MAX_BYTES];
     struct stile_error error;
     int status = EXIT_OK, n = options->plan_format ? split_formats(options->plan_format, formats) : 0;
     if (n < 0 || (n > 1 && options->svg)) return n < 0 ? EXIT_USAGE : cli_usage("plan: --svg is for one --format");
     int unusable = plan_rank_check(options);
     if (unusable) return unusable;
-    if (options->audit && (options->n_arguments > 0 || options->all_machines || options->all_formats || options->svg))
-        return cli_usage("plan: --audit is of all that was predicted: it takes no MODEL, ranking or picture");
-    if (options->audit) return plan_audit(options);
     if (options->n_arguments == 0) return cli_usage("plan needs MODEL or SHAPE: see 'stile help plan'");
     if ((options->machine || options->all_machines) && options->n_threads > 0)
         return cli_usage("plan: --threads is for this machine: another has the threads of its cores");

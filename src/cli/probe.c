@@ -251,8 +251,9 @@ int command_probe(const struct options *options)
         .cancel = interrupt_flag(),
         .on_progress = isatty(STDERR_FILENO) ? on_progress : NULL,
     };
-    if (options->cached && (options->thorough || options->disk))
-        return cli_usage("probe: --cached measures nothing: it goes with --json alone");
+    static const char *const with_cached[] = {"cached", "json", NULL};
+    const struct option *other = options->cached ? options_other(options, FOR_PROBE, with_cached) : NULL;
+    if (other) return cli_usage("probe: --cached measures nothing: it takes no --%s", other->name);
     if (options->disk && access(options->disk, R_OK) != 0)
         return cli_fail("--disk %s: %s", options->disk, strerror(errno));
     struct stile_probe *probe = calloc(1, sizeof *probe);

@@ -1,5 +1,7 @@
 #include "plan/computer.h"
 
+#include "base/edit_distance.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,10 +44,12 @@ static bool is_card(const struct hardware *device)
 /* Reads a number in least .. most; returns what follows it, or NULL. */
 static const char *read_number(const char *text, double least, double most, double *number)
 {
-    char *end;
-    if (*text < '0' || *text > '9') return NULL;
-    *number = strtod(text, &end);
-    return *number >= least && *number <= most ? end : NULL;
+    char digits[32], *end;
+    size_t n = strspn(text, "0123456789."); /* no exponents, no other bases */
+    if (n == 0 || n >= sizeof digits) return NULL;
+    snprintf(digits, sizeof digits, "%.*s", (int)n, text);
+    *number = strtod(digits, &end);
+    return !*end && *number >= least && *number <= most ? text + n : NULL;
 }
 
 /* "ddr5-6000x2:64" */
@@ -78,34 +82,13 @@ static bool read_disk(const char *part, double *bytes_per_s)
     return false;
 }
 
-/* How many letters have to change to make one into the other (at most 63 long). */
-static size_t distance(const char *a, const char *b)
-{
-    enum { MOST = 64 };
-    size_t row[MOST], n_a = strlen(a), n_b = strlen(b);
-    if (n_a >= MOST || n_b >= MOST) return MOST;
-    for (size_t j = 0; j <= n_b; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n_a; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n_b; j++) {
-            size_t changed = diagonal + (strncasecmp(&a[i - 1], &b[j - 1], 1) != 0);
-            diagonal = row[j];
-            size_t shorter = row[j - 1] < row[j] ? row[j - 1] : row[j];
-            row[j] = changed < shorter + 1 ? changed : shorter + 1;
-        }
-    }
-    return row[n_b];
-}
-
 static int not_understood(const char *name, const char *part, struct stile_error *error)
 {
     const char *nearest = hardware_table[0].id;
     for (size_t i = 0; i < n_hardware_table; i++)
-        if (distance(hardware_table[i].id, part) < distance(nearest, part)) nearest = hardware_table[i].id;
-    bool near =
-        distance(nearest, part) <= strlen(part) / 3; /* further away it is another word, not this one mistyped */
+        if (edit_distance(hardware_table[i].id, part) < edit_distance(nearest, part)) nearest = hardware_table[i].id;
+    /* further away it is another word, not this one mistyped */
+    bool near = edit_distance(nearest, part) <= strlen(part) / 3;
     return error_set(error, STILE_ERROR_ARGUMENT,
                      "machine %.80s: '%.40s' is no device, memory (ddr5-6000x2:64) or disk (nvme3, nvme4, nvme5, sata, "
                      "hdd) that is known; %s%s",
@@ -113,38 +96,64 @@ static int not_understood(const char *name, const char *part, struct stile_error
                      near ? nearest : "");
 }
 
+/* The ":SIZE" behind a device, in a size that is sold; 0 where there is none. */
+static int read_size(double *gb, const struct hardware *device, const char *name, const char *colon,
+                     struct stile_error *error)
+{
+    *gb = 0;
+    if (!*colon) return STILE_OK;
+    const char *end = read_number(colon + 1, 1, SIZE_GB_MAX, gb);
+    bool sold = strcmp(device->kind, "cpu") == 0; /* whose memory one chooses */
+    for (int i = 0; i < HARDWARE_SIZES_MAX; i++)
+        sold = sold || device->memory_gb[i] == *gb;
+    if (end && !*end && sold) return STILE_OK;
+    return error_set(error, STILE_ERROR_ARGUMENT, "machine %.80s: there is no %s with %.20s GB of memory", name,
+                     device->id, colon + 1);
+}
+
+static int nowhere_to_go(const struct computer *computer, const char *name, const char *part, struct stile_error *error)
+{
+    return error_set(error, STILE_ERROR_ARGUMENT,
+                     "machine %.80s: %.40s has nowhere to go: the memory of %s is its own, or was given already", name,
+                     part, computer->device->id);
+}
+
+/* The processor of a card's host, before its memory or behind it. */
+static int set_host(struct computer *computer, const struct hardware *device, double size_gb, const char *name,
+                    const char *part, struct stile_error *error)
+{
+    if (size_gb > 0 && computer->memory_given) return nowhere_to_go(computer, name, part, error);
+    computer->host = device;
+    if (computer->memory_given) return STILE_OK;
+    computer->memory_given = size_gb > 0;
+    computer->host_gb = size_gb > 0 ? size_gb : device->memory_gb[0];
+    computer->host_bytes_per_s = device->mem_bandwidth_gbs * 1e9;
+    return STILE_OK;
+}
+
 /* A device with ":SIZE" or without. */
 static int read_device(struct computer *computer, const char *name, const char *part, struct stile_error *error)
 {
     size_t n = strcspn(part, ":");
     const struct hardware *device = hardware_find(part, n);
-    double size_gb = 0;
+    double size_gb;
     if (!device) return not_understood(name, part, error);
-    if (part[n] == ':') {
-        const char *end = read_number(part + n + 1, 1, SIZE_GB_MAX, &size_gb);
-        bool processor = strcmp(device->kind, "cpu") == 0, sold = processor; /* whose memory one chooses */
-        for (int i = 0; i < HARDWARE_SIZES_MAX; i++)
-            sold = sold || device->memory_gb[i] == size_gb;
-        if (!end || *end || !sold)
-            return error_set(error, STILE_ERROR_ARGUMENT, "machine %.80s: there is no %s with %.20s GB of memory", name,
-                             device->id, part + n + 1);
-    }
-    bool second = computer->device != NULL;
-    if (second && is_card(computer->device) && strcmp(device->kind, "cpu") == 0 && computer->host_gb <= 0) {
-        computer->host = device;
-        computer->host_gb = size_gb > 0 ? size_gb : device->memory_gb[0];
-        computer->host_bytes_per_s = device->mem_bandwidth_gbs * 1e9;
+    int failed = read_size(&size_gb, device, name, part + n, error);
+    if (failed) return failed;
+    bool is_processor = strcmp(device->kind, "cpu") == 0;
+    if (!computer->device) {
+        computer->device = device;
+        computer->size_assumed = size_gb <= 0;
+        computer->memory_given = is_processor && size_gb > 0;
+        computer->memory_gb = size_gb > 0 ? size_gb : device->memory_gb[0];
+        computer->memory_bytes_per_s = device->mem_bandwidth_gbs * 1e9;
         return STILE_OK;
     }
-    if (second)
-        return error_set(error, STILE_ERROR_ARGUMENT,
-                         "machine %.80s: a second device; one card and one processor can go together, the card first",
-                         name);
-    computer->device = device;
-    computer->size_assumed = size_gb <= 0;
-    computer->memory_gb = size_gb > 0 ? size_gb : device->memory_gb[0];
-    computer->memory_bytes_per_s = device->mem_bandwidth_gbs * 1e9;
-    return STILE_OK;
+    if (is_processor && is_card(computer->device) && !computer->host)
+        return set_host(computer, device, size_gb, name, part, error);
+    return error_set(error, STILE_ERROR_ARGUMENT,
+                     "machine %.80s: a second device; one card and one processor can go together, the card first",
+                     name);
 }
 
 static int read_part(struct computer *computer, const char *name, const char *part, struct stile_error *error)
@@ -152,20 +161,20 @@ static int read_part(struct computer *computer, const char *name, const char *pa
     double gb, bytes_per_s;
     const struct hardware *device = computer->device;
     if (!device) return read_device(computer, name, part, error);
-    if (computer->disk_bytes_per_s <= 0 && read_disk(part, &computer->disk_bytes_per_s)) return STILE_OK;
-    if (!read_memory(part, &gb, &bytes_per_s)) return read_device(computer, name, part, error);
-    if (is_card(device) && (computer->host_gb <= 0 || computer->host)) {
-        computer->host_gb = gb;
-        computer->host_bytes_per_s = bytes_per_s;
-    } else if (strcmp(device->kind, "cpu") == 0) {
-        computer->memory_gb = gb;
-        computer->memory_bytes_per_s = bytes_per_s;
-        computer->size_assumed = false;
-    } else {
-        return error_set(error, STILE_ERROR_ARGUMENT,
-                         "machine %.80s: %.40s has nowhere to go: the memory of %s is its own, or was given already",
-                         name, part, device->id);
+    if (read_disk(part, &bytes_per_s)) {
+        if (computer->disk_bytes_per_s > 0)
+            return error_set(error, STILE_ERROR_ARGUMENT, "machine %.80s: %s is a second disk", name, part);
+        computer->disk_bytes_per_s = bytes_per_s;
+        return STILE_OK;
     }
+    if (!read_memory(part, &gb, &bytes_per_s)) return read_device(computer, name, part, error);
+    bool card = is_card(device);
+    if (computer->memory_given || (!card && strcmp(device->kind, "cpu") != 0))
+        return nowhere_to_go(computer, name, part, error);
+    *(card ? &computer->host_gb : &computer->memory_gb) = gb;
+    *(card ? &computer->host_bytes_per_s : &computer->memory_bytes_per_s) = bytes_per_s;
+    computer->memory_given = true;
+    if (!card) computer->size_assumed = false;
     return STILE_OK;
 }
 

@@ -24,6 +24,7 @@ struct computer {
     char name[96];     /* with what was assumed */
     char assumed[64];  /* "+ddr5-5600x2:64+nvme4", or "" */
     bool size_assumed; /* of the memory: there are others */
+    bool memory_given; /* of a processor, by size or by type */
     const struct hardware *device;
     double memory_gb;            /* of the device, GiB */
     double memory_bytes_per_s;   /* theoretical */

@@ -84,10 +84,16 @@ class Plan(CliTest):
             self.fails("plan", "x", f"--memory-limit={size}", status=USAGE, says="not a size", env=self.env)
         self.fails("plan", status=USAGE, says="MODEL", env=self.env)
         self.fails("plan", model_path(), "-p", "5000", status=USAGE, says="give --ctx 5000", env=self.env)
+        self.fails("plan", model_path(), "-d", "4096", status=USAGE, says="give --ctx 4097", env=self.env)
         self.fails("plan", model_path(), "-d", "4000", "-n", "97", status=USAGE, says="give --ctx 4097", env=self.env)
         missing = str(self.folder / "none")
         _, err = self.stile("plan", model_path(), "--svg", missing + "/x.svg", env=self.env, status=FAILED)
         self.assertIn("No such file or directory", err)
+        _, err = self.stile("plan", model_path(), "--svg", self.folder, env=self.env, status=FAILED)
+        self.assertIn("can be replaced", err)
+        for option in [["--ctx", "5"], ["--machine", "this"], ["--format", "q8_0"], ["--svg", "x"], ["--min-tps", "3"]]:
+            self.fails("plan", "--audit", *option, status=USAGE, says=f"takes no {option[0]}", env=self.env)
+        self.fails("plan", "--audit", model_path(), status=USAGE, says="takes no MODEL", env=self.env)
         self.assertFalse(os.path.exists(missing))
         out = self.stile("plan", model_path(), "--memory-limit", "50M", env=self.env)[0]
         self.assertIn("of 47.7 MiB", out)

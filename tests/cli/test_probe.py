@@ -106,7 +106,8 @@ class Probe(CliTest):
 
     def test_command_lines(self):
         self.fails("probe", "x", status=USAGE, says="probe")
-        self.fails("probe", "--cached", "--thorough", status=USAGE, says="--cached")
+        for option in [["--thorough"], ["--disk", "/tmp"], ["--time", "1"]]:
+            self.fails("probe", "--cached", *option, status=USAGE, says=f"takes no {option[0]}")
         self.fails("probe", "--time", "0", status=USAGE, says="--time")
         self.fails("probe", "--disk", self.folder / "none", status=FAILED, says="none: ")
         self.assertNotIn("--time", self.stile("help", "probe")[0])
