@@ -211,8 +211,8 @@ struct stile_session_options {
     enum stile_kv_format kv_format;
     const char *isa;            /* "scalar", "avx2", ...: kernels to use; default: the best here */
     const volatile int *cancel; /* checked often: when it becomes non-zero, work ends with CANCELLED */
-    /* Memory to use at most: context, activations, weights. Never more than is free (control groups respected). Weights
-     * beyond it are read from the file whenever they are needed. */
+    /* Memory to use at most: context, activations, weights, vocabulary; the process itself takes some 20 MB beside. Never
+     * more than is free (control groups respected). Weights beyond it are read from the file whenever they are needed. */
     uint64_t memory_limit_bytes;
     /* Where weights go, instead of what was found best: "PATTERN=TIER,...", shell patterns over the names of tensors;
      * "resident", "streamed", or for experts "cached". Read during stile_session_create only. */

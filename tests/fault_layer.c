@@ -1,6 +1,6 @@
 /* fault_layer.c - a shared object that makes a program's disk and kernel fail; for LD_PRELOAD, by tests/faults.py.
  *
- *   STILE_FAULT_READS=N    of 1000 reads, N fail with EIO, and as many come in parts or are told to try again
+ *   STILE_FAULT_READS=N    of a million reads, N fail with EIO, and as many come in parts or are told to try again
  *   STILE_FAULT_RING=N     from its call N on, the kernel refuses the io_uring
  *   STILE_FAULT_SEED=N
  */
@@ -23,12 +23,12 @@ static long option(const char *name, long otherwise)
     return text ? atol(text) : otherwise;
 }
 
-/* 0 to 999 */
+/* 0 to 999999 */
 static unsigned draw(void)
 {
     unsigned long n = atomic_fetch_add(&n_random, 1) + 1000003ul * (unsigned long)option("STILE_FAULT_SEED", 0);
     n = (n ^ (n >> 31)) * 0x9e3779b97f4a7c15ul;
-    return (unsigned)((n >> 33) % 1000);
+    return (unsigned)((n >> 33) % 1000000);
 }
 
 /* What becomes of so many bytes that were read, or a negative errno. */

@@ -59,11 +59,13 @@ class Bench:
         self.arguments = words.format(self.model, n, n + 16).split() + (["--place", options.place] if options.place else [])
         if not self.group:
             self.arguments += ["--memory-limit", str(options.memory_limit or self.source.stat().st_size * 3 // 4)]
-        started = time.monotonic()
-        code, out, err = self.finish(self.start())
-        self.duration_s = time.monotonic() - started
-        if code != 0:
-            sys.exit(f"undisturbed: {err}")
+        self.duration_s = HANGS_S
+        for _ in range(2):
+            started = time.monotonic()
+            code, out, err = self.finish(self.start())
+            self.duration_s = min(self.duration_s, time.monotonic() - started)
+            if code != 0:
+                sys.exit(f"undisturbed: {err}")
         self.whole = json.loads(out)
         if not self.whole["tiers"]:
             sys.exit("nothing is streamed: say a lower --limit")
@@ -206,7 +208,7 @@ def environment(bench, kind, chance):
         return {}
     env = {"LD_PRELOAD": str(bench.layer), "STILE_FAULT_SEED": str(chance.randrange(1 << 20))}
     if kind == "errors":
-        return {**env, "STILE_FAULT_READS": str(chance.choice([1, 1, 3, 30, 1000]))}
+        return {**env, "STILE_FAULT_READS": str(chance.choice([50, 200, 1000, 30000, 1000000]))}
     return {**env, "STILE_FAULT_RING": str(chance.randrange(200))}
 
 
@@ -232,7 +234,7 @@ def outcome(bench, kind, moment_s, code, out, err, n_killed):
 
 def one(bench, kind, chance, table):
     """A fault; what is wrong with how it went, or ""."""
-    moment_s = chance.uniform(0, bench.duration_s * 1.02)
+    moment_s = chance.uniform(0, bench.duration_s)
     n_before = bench.kernel_kills()
     process = bench.start(**environment(bench, kind, chance))
     if FAULTS[kind] is not nothing:

@@ -280,13 +280,13 @@ static void freed_early(void **state)
     reset();
     if (!has_rings()) skip();
     for (int i = 0; i < 8; i++) {
-        struct reader *reader = reader_of(READER_DIRECT);
         struct reader_read reads[4];
         n_calls = 0;
         fault.good = i;
         fault.refused = 1 << 30;
         fault.code = i % 2 ? -EPERM : -EAGAIN;
         fault.begins = i % 4 < 2;
+        struct reader *reader = reader_of(READER_DIRECT);
         for (int k = 0; k < 4; k++) {
             reads[k] = (struct reader_read){.size_bytes = SIZE};
             reads[k].buffer = aligned_alloc(READER_ALIGNMENT, reader_buffer_bytes(SIZE));

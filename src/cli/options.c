@@ -60,7 +60,8 @@ const struct option option_table[] = {
      "kernels to use: scalar, avx2, avx512, neon, dotprod or i8mm; all give the same bits",
      FOR_RUN | FOR_BENCH | FOR_QUALITY | FOR_CALIBRATE, AT(isa)},
     {"memory-limit", 0, OPTION_SIZE, "SIZE", 0, 0, "what is free",
-     "memory to use at most, such as 6G: weights beyond it are read from the file whenever they are needed",
+     "memory for the model and its context at most, such as 6G (the program itself takes some 20 MB beside): weights "
+     "beyond it are read from the file whenever they are needed",
      FOR_RUN | FOR_BENCH | FOR_PLAN | FOR_QUALITY, AT(memory_limit)},
     {"place", 0, OPTION_TEXT, "PATTERN=TIER,...", 0, 0, "",
      "where tensors go whose names match: resident (in memory), streamed (read each time), cached (experts)",
