@@ -123,6 +123,7 @@ $(BUILD)/stile.1: $(BUILD)/stile
 tests: $(TESTS) $(BUILD)/kernel_check $(BUILD)/encode_check $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/make_hostile.c))
 
 $(BUILD)/obj/tests/%.o: DEFINES := -Itests $(FUZZ)
+$(BUILD)/tests/test_cli_pictures: $(patsubst %,$(BUILD)/obj/src/cli/%.o,labels roofline svg sweep_picture)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(HELPER_OBJECTS) $(BUILD)/libstile.a
 	@mkdir -p $(@D)
 	$(call quiet,link)$(CC) $(CFLAGS) $^ $(LIBS) -lcmocka -o $@

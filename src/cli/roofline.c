@@ -1,5 +1,6 @@
 #include "cli/roofline.h"
 
+#include "cli/labels.h"
 #include "cli/svg.h"
 
 #include <math.h>
@@ -98,8 +99,31 @@ static void add_axes(struct buffer *out, const struct axes *axes)
 
 /* ---- roofs ---------------------------------------------------------------------------------- */
 
+/* Its name, along the line and above it, where that covers least; from the lower end on. */
+static void add_slope_name(struct buffer *out, struct labels *labels, const char *text, double x1, double y1, double x2,
+                           double y2)
+{
+    const double length = hypot(x2 - x1, y2 - y1), width = label_width(text), gap = 6, margin = 14;
+    if (length < 1) return;
+    const double dx = (x2 - x1) / length, dy = (y2 - y1) / length;
+    double best = fmin(margin, length / 4), least = INFINITY;
+    for (double at = best; at + width < length && least > 0; at += 6) {
+        double x = x1 + at * dx + (gap + 4) * dy, y = y1 + at * dy - (gap + 4) * dx; /* the middle of its letters */
+        double covered = 0;
+        for (int side = -1; side <= 1; side++)
+            covered += labels_covered_line(labels, x - 4 * side * dy, y + 4 * side * dx, x - 4 * side * dy + width * dx,
+                                           y + 4 * side * dx + width * dy);
+        if (covered < least) least = covered, best = at;
+    }
+    buffer_printf(out, "<text class=\"n\" transform=\"translate(%.1f %.1f) rotate(%.1f) translate(0 -%.0f)\">",
+                  x1 + best * dx, y1 + best * dy, atan2(dy, dx) * 180 / 3.14159265, gap);
+    svg_add_text(out, text);
+    buffer_string(out, "</text>\n");
+}
+
 /* A slope, from the left edge up to the highest level. */
-static void add_slope(struct buffer *out, const struct axes *axes, const char *name, double bytes_per_s, double top)
+static void add_slope(struct buffer *out, struct labels *labels, const struct axes *axes, const char *name,
+                      double bytes_per_s, double top, bool named)
 {
     char label[96], rate[32];
     double x1 = pow(10, axes->x_low), x2 = fmin(top / bytes_per_s, pow(10, axes->x_high));
@@ -108,35 +132,60 @@ static void add_slope(struct buffer *out, const struct axes *axes, const char *n
     if (!(x2 > x1)) return;
     double px1 = at_x(axes, x1), py1 = at_y(axes, x1 * bytes_per_s);
     double px2 = at_x(axes, x2), py2 = at_y(axes, x2 * bytes_per_s);
-    double length = hypot(px2 - px1, py2 - py1), along = length > 60 ? 14 / length : 0;
-    svg_line(out, "r", px1, py1, px2, py2);
     snprintf(label, sizeof label, "%s %s GB/s", name, number(rate, bytes_per_s / 1e9));
-    buffer_printf(out, "<text transform=\"translate(%.1f %.1f) rotate(%.1f) translate(0 -6)\">",
-                  px1 + along * (px2 - px1), py1 + along * (py2 - py1),
-                  -atan2(py1 - py2, px2 - px1) * 180 / 3.14159265);
-    svg_add_text(out, label);
-    buffer_string(out, "</text>\n");
+    if (named)
+        add_slope_name(out, labels, label, px1, py1, px2, py2);
+    else
+        svg_line(out, "r", px1, py1, px2, py2);
 }
 
-static void add_roofs(struct buffer *out, const struct roofline *r, const struct axes *axes)
+/* Its name, above it: as far down, and then to the right, as nothing is covered. */
+static void add_level_name(struct buffer *out, struct labels *labels, const char *text, double x, double y)
+{
+    const double width = label_width(text);
+    struct label_box best = {0};
+    double least = INFINITY;
+    for (double gap = 4; gap <= 28 && least > 0; gap += 8)
+        for (double right = RIGHT - 4; right - width > x && least > 0; right -= 6) {
+            struct label_box box = {right - width, y - gap - LABEL_HEIGHT, right, y - gap};
+            double covered = labels_covered(labels, box);
+            if (covered < least) least = covered, best = box;
+        }
+    if (least == INFINITY) return;
+    labels_keep(labels, best);
+    svg_text(out, best.x2, best.y2 - 3, "class=\"n\" text-anchor=\"end\"", text);
+}
+
+/* A level, from the steepest slope on. */
+static void add_level(struct buffer *out, struct labels *labels, const char *name, double macs_per_s, double x,
+                      double y, bool named)
 {
     char label[96], rate[32];
+    const bool tera = macs_per_s >= 1e12;
+    snprintf(label, sizeof label, "%s %s %s/s", name, number(rate, macs_per_s / (tera ? 1e12 : 1e9)), tera ? "T" : "G");
+    if (named)
+        add_level_name(out, labels, label, fmin(x, RIGHT - 4 - label_width(label) - 1), y);
+    else if (x < RIGHT)
+        svg_line(out, "r", x, y, RIGHT, y);
+}
+
+/* The lines, or their names. */
+static void add_roofs(struct buffer *out, struct labels *labels, const struct roofline *r, const struct axes *axes,
+                      bool named)
+{
     double top = 0, fastest = 0;
     for (size_t i = 0; i < r->n_levels; i++)
         top = fmax(top, r->levels[i].macs_per_s);
     for (size_t i = 0; i < r->n_slopes; i++)
         fastest = fmax(fastest, r->slopes[i].bytes_per_s);
     if (!(top > 0)) top = pow(10, axes->y_high);
-    for (size_t i = 0; i < r->n_slopes; i++)
-        add_slope(out, axes, r->slopes[i].name, r->slopes[i].bytes_per_s, top);
     for (size_t i = 0; i < r->n_levels; i++) {
-        double macs_per_s = r->levels[i].macs_per_s, y = at_y(axes, macs_per_s);
+        double macs_per_s = r->levels[i].macs_per_s;
         double x = fastest > 0 ? fmax(at_x(axes, macs_per_s / fastest), LEFT) : LEFT;
-        if (x < RIGHT) svg_line(out, "r", x, y, RIGHT, y);
-        snprintf(label, sizeof label, "%s %s %s/s", r->levels[i].name,
-                 number(rate, macs_per_s / (macs_per_s < 1e12 ? 1e9 : 1e12)), macs_per_s < 1e12 ? "G" : "T");
-        svg_text(out, RIGHT - 4, y - 6, "text-anchor=\"end\"", label);
+        add_level(out, labels, r->levels[i].name, macs_per_s, x, at_y(axes, macs_per_s), named);
     }
+    for (size_t i = 0; i < r->n_slopes; i++)
+        add_slope(out, labels, axes, r->slopes[i].name, r->slopes[i].bytes_per_s, top, named);
 }
 
 /* ---- points --------------------------------------------------------------------------------- */
@@ -147,16 +196,20 @@ static bool is_known(const struct roofline_point *point)
 }
 
 /* A circle for decode, a square for prefill, and a bar from low to high. */
-static void add_point(struct buffer *out, const struct axes *axes, const struct roofline_point *p, size_t i,
-                      bool square)
+static void add_point(struct buffer *out, struct labels *labels, const struct axes *axes,
+                      const struct roofline_point *p, size_t i, bool square)
 {
     if (!is_known(p)) return;
     double x = at_x(axes, p->macs_per_byte), y = at_y(axes, p->macs_per_s);
     double low = at_y(axes, p->macs_per_s * p->tokens_low_per_s / p->tokens_per_s);
     double high = at_y(axes, p->macs_per_s * p->tokens_high_per_s / p->tokens_per_s);
-    if (isfinite(low) && isfinite(high))
-        buffer_printf(out, "<line class=\"e c%zu\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", i, x,
-                      fmin(low, BOTTOM), x, fmax(high, TOP));
+    if (isfinite(low) && isfinite(high)) {
+        char class[16];
+        snprintf(class, sizeof class, "e c%zu", i);
+        svg_line(out, class, x, fmin(low, BOTTOM), x, fmax(high, TOP));
+        labels_keep_line(labels, x, fmin(low, BOTTOM), x, fmax(high, TOP));
+    }
+    labels_keep(labels, (struct label_box){x - 7, y - 7, x + 7, y + 7});
     (square ? svg_square : svg_circle)(out, i, x, y);
 }
 
@@ -185,15 +238,17 @@ char *roofline_svg(const struct roofline *roofline)
 {
     struct buffer out = {0};
     struct axes axes = axes_of(roofline);
+    struct labels labels = {.frame = {LEFT, TOP - 12, RIGHT, BOTTOM}};
     svg_begin(&out, WIDTH, HEIGHT, roofline->title);
     svg_text(&out, LEFT, 36, "class=\"h\"", roofline->title);
     svg_text(&out, LEFT, 58, "class=\"s\"", roofline->subtitle);
     add_axes(&out, &axes);
-    add_roofs(&out, roofline, &axes);
+    add_roofs(&out, &labels, roofline, &axes, false);
     for (size_t i = 0; i < roofline->n_series; i++) {
-        add_point(&out, &axes, &roofline->series[i].decode, i, false);
-        add_point(&out, &axes, &roofline->series[i].prefill, i, true);
+        add_point(&out, &labels, &axes, &roofline->series[i].decode, i, false);
+        add_point(&out, &labels, &axes, &roofline->series[i].prefill, i, true);
     }
+    add_roofs(&out, &labels, roofline, &axes, true);
     add_legend(&out, roofline);
     return svg_end(&out);
 }

@@ -1,7 +1,7 @@
 /* svg.h - pieces of pictures, readable on light and dark ground.
  *
  * Classes: h (heading), b (bold), s (subdued); g (grid), r (a strong line), p (a point), e (a bar of error), f (a thin
- * connecting line), and c0 to c5, the colours of series.
+ * connecting line), l (a line to a name), n (a name, which covers lines), and c0 to c5, the colours of series.
  */
 #ifndef STILE_CLI_SVG_H
 #define STILE_CLI_SVG_H

@@ -1,4 +1,5 @@
 /* sweep_picture.c - what formats cost, as a picture: divergence, on a logarithmic scale, over bits per weight. */
+#include "cli/labels.h"
 #include "cli/quality_sweep.h"
 #include "cli/svg.h"
 
@@ -7,19 +8,10 @@
 #include <string.h>
 
 enum { WIDTH = 1000, HEIGHT = 640, LEFT = 84, RIGHT = 960, TOP = 104, BOTTOM = 570 };
-enum { LABELS_MAX = SWEEP_ENTRIES_MAX + 1, LETTER = 7, LETTER_HEIGHT = 13 };
 
 struct axes {
     double x_low, x_high; /* bits per weight, whole numbers */
     double y_low, y_high; /* decimal logarithms of the divergence, whole numbers */
-};
-
-/* Texts that were placed, so that others keep away from them. */
-struct labels {
-    size_t n;
-    struct box {
-        double x1, y1, x2, y2;
-    } boxes[3 * LABELS_MAX];
 };
 
 static bool is_drawn(const struct sweep_row *row)
@@ -95,42 +87,10 @@ static void add_legend(struct buffer *out, const struct sweep *sweep)
         if (!any) continue;
         (c == 2 ? svg_square : svg_circle)(out, c, x, 82);
         svg_text(out, x + 12, 86, "", names[c]);
-        x += 40 + LETTER * (double)strlen(names[c]);
+        x += 40 + label_width(names[c]);
     }
     svg_line(out, "f", x, 82, x + 30, 82);
     svg_text(out, x + 36, 86, "", "nothing that is not larger loses less");
-}
-
-static bool overlap(const struct box *a, const struct box *b)
-{
-    return a->x1 < b->x2 && b->x1 < a->x2 && a->y1 < b->y2 && b->y1 < a->y2;
-}
-
-static void keep(struct labels *labels, struct box box)
-{
-    if (labels->n < sizeof labels->boxes / sizeof *labels->boxes) labels->boxes[labels->n++] = box;
-}
-
-/* Beside its point, where it covers least of what is there. */
-static void add_label(struct buffer *out, struct labels *labels, double x, double y, const char *text)
-{
-    static const struct {
-        double dx, dy, part; /* of the text's width to the left of the point */
-    } places[] = {{10, 4, 0}, {-10, 4, 1}, {0, -11, 0.5}, {0, 20, 0.5},  {9, -9, 0},
-                  {9, 17, 0}, {-9, -9, 1}, {-9, 17, 1},   {0, -25, 0.5}, {0, 34, 0.5}};
-    const double width = LETTER * (double)strlen(text);
-    struct box best = {0};
-    size_t least = SIZE_MAX;
-    for (size_t p = 0; p < sizeof places / sizeof *places && least > 0; p++) {
-        const double left = x + places[p].dx - places[p].part * width, bottom = y + places[p].dy + 2;
-        const struct box box = {left, bottom - LETTER_HEIGHT, left + width, bottom};
-        size_t n = box.x1 < LEFT || box.x2 > WIDTH || box.y1 < TOP - 12 || box.y2 > BOTTOM ? 100 : 0;
-        for (size_t i = 0; i < labels->n; i++)
-            n += overlap(&box, &labels->boxes[i]);
-        if (n < least) least = n, best = box;
-    }
-    keep(labels, best);
-    svg_text(out, best.x1, best.y2 - 2, "", text);
 }
 
 static void add_front(struct buffer *out, const struct sweep *sweep, const struct axes *axes)
@@ -154,17 +114,20 @@ static void add_points(struct buffer *out, const struct sweep *sweep, const stru
         if (!is_drawn(row)) continue;
         double x = at_x(axes, row->bits_per_weight), y = at_y(axes, d.value);
         snprintf(class, sizeof class, "e c%zu", colour_of(row));
-        if (d.error > 0 && d.error < d.value)
-            svg_line(out, class, x, at_y(axes, d.value - d.error), x, at_y(axes, d.value + d.error));
+        if (d.error > 0 && d.error < d.value) {
+            double low = at_y(axes, d.value - d.error), high = at_y(axes, d.value + d.error);
+            svg_line(out, class, x, low, x, high);
+            labels_keep_line(labels, x, low, x, high);
+        }
         (colour_of(row) == 2 ? svg_square : svg_circle)(out, colour_of(row), x, y);
-        keep(labels, (struct box){x - 6, y - 6, x + 6, y + 6});
+        labels_keep(labels, (struct label_box){x - 6, y - 6, x + 6, y + 6});
     }
 }
 
 char *sweep_svg(const struct sweep *sweep, const char *title, const char *subtitle)
 {
     struct buffer out = {0};
-    struct labels labels = {0};
+    struct labels labels = {.frame = {LEFT, TOP - 12, WIDTH, BOTTOM}};
     const struct axes axes = axes_of(sweep);
     svg_begin(&out, WIDTH, HEIGHT, title);
     svg_text(&out, LEFT, 36, "class=\"h\"", title);
@@ -178,7 +141,8 @@ char *sweep_svg(const struct sweep *sweep, const char *title, const char *subtit
         if (!is_drawn(row)) continue;
         /* the colour says that it was with a matrix */
         const char *name = !row->entry ? "the model" : row->entry->file ? row->entry->name : row->entry->format;
-        add_label(&out, &labels, at_x(&axes, row->bits_per_weight), at_y(&axes, row->estimates.divergence.value), name);
+        labels_add(&labels, &out, at_x(&axes, row->bits_per_weight), at_y(&axes, row->estimates.divergence.value),
+                   name);
     }
     return svg_end(&out);
 }
