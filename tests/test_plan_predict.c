@@ -276,6 +276,22 @@ static void experts(void **state)
     assert_near(plan.expert_hit_share, hits);
     assert_near(plan.token_bytes[1], 3 * 2 * expert * (1 - hits));
     assert_near(plan.decode_tokens_per_s.range.value, 1e-3 / (3 * 2 * expert * (1 - hits)));
+
+    /* less is there than could be, some is brought in vain, and what was not guessed is waited for, if anything is missing */
+    machine.experts_missed = 0.25;
+    machine.experts_vain = 0.5;
+    machine.experts_late_s = 1e6;
+    plan_predict(&plan, &request, &machine);
+    double missed = 1.25 * (1 - hits), brought = 3 * 2 * expert * missed * 1.5;
+    assert_near(plan.expert_hit_share, 1 - missed);
+    assert_near(plan.token_bytes[1], brought);
+    assert_near(1 / plan.decode_tokens_per_s.range.value, brought / 1e-3 + 1e6 * (1 - (1 - missed) * (1 - missed)));
+    /* a batch that wants all of them does not guess (those of the only layer are one token's: the last one's) */
+    request.n_prompt = request.n_batch = 64;
+    machine.experts_late_s = 0;
+    plan_predict(&plan, &request, &machine);
+    missed = 1.25 * (1 - plan_expert_hits(TINY_EXPERTS, 2, 0.5, 64));
+    assert_near(plan.prefill_tokens_per_s.range.value, 64e-3 / (3 * 2 * expert * missed));
     stile_model_close(model);
 }
 

@@ -45,8 +45,9 @@ struct unmeasured {
     /* A product of one token whose weights come from memory takes (memory^n + arithmetic^n)^(1/n), of what each takes
      * alone: they overlap, not quite. Memory, alone, gives at most memory_share of what plain reading makes of it. */
     double overlap, memory_share;
-    double stream_share;                   /* of a disk's pace that streaming weights makes of it */
-    double alone_memory, alone_arithmetic; /* as in struct plan_machine */
+    double stream_share;                                 /* of a disk's pace that streaming weights makes of it */
+    double alone_memory, alone_arithmetic;               /* as in struct plan_machine */
+    double experts_missed, experts_vain, experts_late_s; /* the same */
     double pace_weight; /* of what is measured just now, against the probe (the exponent of their quotient) */
     /* Rates are sure to twice their spread in the probe, and to: */
     double kind_spread;                              /* those that are not measured, where others like them are */

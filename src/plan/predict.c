@@ -169,6 +169,7 @@ double plan_expert_hits(uint32_t n_experts, uint32_t n_used, double share, uint6
 struct spent {
     double memory, arithmetic, overhead;
     double brought[PLAN_TIERS_MAX]; /* bytes */
+    double late[PLAN_TIERS_MAX];    /* beyond these: until it is known what to bring */
     double read[PLAN_TIERS_MAX];    /* bytes */
     bool unknown;
 };
@@ -215,8 +216,34 @@ static double arithmetic_time(const struct pricing *pricing, const struct plan_p
            n_weights * processor->weight_s[format] + macs / (double)op->weight->cols * processor->output_s[format];
 }
 
+/* The share of the experts' bytes that a step finds where it is computed. */
+static double hit_share(const struct pricing *pricing, uint64_t n_tokens)
+{
+    const struct hparams *h = &pricing->request->program->model->hparams;
+    double missed = 1 - plan_expert_hits(h->n_experts, h->n_experts_used, pricing->kept_share, n_tokens);
+    return fmax(0, 1 - missed * (1 + pricing->machine->experts_missed));
+}
+
+/* Not all experts are wanted for sure (backend/cpu/experts_guess.c). */
+static bool is_guessed(const struct hparams *h, uint64_t n_tokens)
+{
+    return n_tokens * h->n_experts_used < 4 * (uint64_t)h->n_experts;
+}
+
+/* A layer that begins to bring experts when it has chosen them. */
+static void price_choice(const struct pricing *pricing, uint64_t n, struct spent *spent)
+{
+    const struct hparams *h = &pricing->request->program->model->hparams;
+    if (pricing->kept_share >= 1 || !is_guessed(h, n)) return;
+    double all_there = pow(hit_share(pricing, n), (double)(n * h->n_experts_used));
+    for (int t = 0; t < pricing->machine->n_tiers; t++)
+        if (!pricing->machine->tiers[t].computes && pricing->placing.experts[t] > 0)
+            spent->late[t] += (1 - all_there) * pricing->machine->experts_late_s;
+}
+
+/* brought_share: of the experts' bytes, what is brought from where nothing computes */
 static void price_product(const struct pricing *pricing, const struct op *op, const struct cost *cost, uint64_t n,
-                          double hit_share, struct spent *spent)
+                          double brought_share, struct spent *spent)
 {
     bool experts = op->kind == OP_EXPERTS;
     enum format format = format_of(pricing->request, op);
@@ -234,8 +261,7 @@ static void price_product(const struct pricing *pricing, const struct op *op, co
         if (n > tier->processor.n_few)
             spent->memory += tier->processor.exposed_share[format] * (read_s < macs_s ? read_s : macs_s);
         spent->read[t] += share * bytes;
-        if (!pricing->machine->tiers[t].computes)
-            spent->brought[t] += experts ? (1 - hit_share) * bytes : share * bytes;
+        if (!pricing->machine->tiers[t].computes) spent->brought[t] += (experts ? brought_share : share) * bytes;
     }
     spent->overhead += cost_of(&pricing->machine->tiers[0].processor.op_s, pricing->end);
 }
@@ -277,12 +303,13 @@ static double elements_of(const struct op *op, uint64_t n)
 }
 
 static void price_op(const struct pricing *pricing, const struct op *op, const struct step_shape *shape,
-                     double hit_share, struct spent *spent)
+                     double brought_share, struct spent *spent)
 {
     uint64_t n = op->selected ? shape->n_selected : shape->n_tokens;
     struct cost cost = op_cost(pricing->request->program, op, shape);
     if (n == 0) return;
-    if (op->kind == OP_MATMUL || op->kind == OP_EXPERTS) price_product(pricing, op, &cost, n, hit_share, spent);
+    if (op->kind == OP_MATMUL || op->kind == OP_EXPERTS) price_product(pricing, op, &cost, n, brought_share, spent);
+    if (op->kind == OP_ROUTE) price_choice(pricing, n, spent);
     if (op->kind == OP_ATTENTION) price_attention(pricing, &cost, n, spent);
     spent->arithmetic += per(elements_of(op, n), of(&pricing->machine->tiers[0].processor.elements_per_s, pricing->end),
                              &spent->unknown);
@@ -296,9 +323,10 @@ static void price_step(const struct pricing *pricing, uint64_t n_tokens, uint64_
         .n_tokens = n_tokens, .n_past = n_past, .n_selected = n_selected, .kv_format = pricing->request->kv_format};
     const struct program *program = pricing->request->program;
     const struct hparams *h = &program->model->hparams;
-    double hit_share = plan_expert_hits(h->n_experts, h->n_experts_used, pricing->kept_share, n_tokens);
+    double brought_share = 1 - hit_share(pricing, n_tokens);
+    if (is_guessed(h, n_tokens)) brought_share *= 1 + pricing->machine->experts_vain;
     for (size_t i = 0; i < program->n_ops; i++)
-        price_op(pricing, &program->ops[i], &shape, hit_share, spent);
+        price_op(pricing, &program->ops[i], &shape, brought_share, spent);
     const struct plan_processor *processor = &pricing->machine->tiers[0].processor;
     spent->overhead += cost_of(&processor->pass_s, pricing->end) +
                        processor->logit_s * (double)n_selected * program->model->hparams.n_vocab;
@@ -317,7 +345,7 @@ static double total_of(const struct pricing *pricing, struct spent *spent, struc
     double shorter_s = 0; /* of the work and of what is brought beside it */
     for (int t = 0; t < machine->n_tiers; t++) {
         double rate = of(&machine->tiers[t].read_bytes_per_s, pricing->end);
-        double brought_s = per(spent->brought[t], rate, &spent->unknown);
+        double brought_s = per(spent->brought[t], rate, &spent->unknown) + spent->late[t];
         if (brought_s <= longest_s) {
             shorter_s = fmax(shorter_s, brought_s);
             continue;
@@ -437,7 +465,6 @@ void plan_predict(struct plan *plan, const struct plan_request *request, const s
 {
     struct sizes sizes = weigh(request);
     struct pricing pricing = {.request = request, .machine = machine};
-    const struct hparams *h = &request->program->model->hparams;
     memset(plan, 0, sizeof *plan);
     plan->memory = request->memory;
     plan->memory.weights_bytes = sizes.dense_bytes + sizes.expert_bytes;
@@ -445,7 +472,7 @@ void plan_predict(struct plan *plan, const struct plan_request *request, const s
     if (!plan->possible) return;
     for (int t = 0; t < machine->n_tiers; t++)
         if (machine->tiers[t].computes) pricing.kept_share += pricing.placing.experts[t];
-    plan->expert_hit_share = plan_expert_hits(h->n_experts, h->n_experts_used, pricing.kept_share, 1);
+    plan->expert_hit_share = hit_share(&pricing, 1);
     for (enum end end = END_VALUE; end <= END_HIGH; end++) {
         pricing.end = end;
         predict_decode(plan, &pricing);

@@ -70,6 +70,10 @@ struct plan_machine {
     /* Shares of the time for reading memory and for arithmetic, where there is something to bring meanwhile, that are
      * not hidden by it, nor it by them. */
     double alone_memory, alone_arithmetic;
+    /* Experts that are brought: so much more is missing, as a share, as if the most popular ones were there, for what is
+     * popular is known from use alone. Those of few tokens are begun to be brought on a guess: so much in vain, as a share
+     * of what is missing; and a layer with some missing takes longer for what nobody guessed. */
+    double experts_missed, experts_vain, experts_late_s;
     double open_s;       /* to open a file, and ... */
     double open_token_s; /* ... for each token of its vocabulary */
     double map_byte_s;   /* to make a byte of it usable that is in memory already */

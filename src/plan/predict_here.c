@@ -276,6 +276,9 @@ void plan_machine_here(struct plan_machine *plan_machine, const struct machine *
     plan_machine->load_bytes_per_s = disk->read_bytes_per_s = disk_rate(&here);
     plan_machine->alone_memory = unmeasured.alone_memory;
     plan_machine->alone_arithmetic = unmeasured.alone_arithmetic;
+    plan_machine->experts_missed = unmeasured.experts_missed;
+    plan_machine->experts_vain = unmeasured.experts_vain;
+    plan_machine->experts_late_s = unmeasured.experts_late_s;
     plan_machine->open_s = unmeasured.open_s;
     plan_machine->open_token_s = unmeasured.open_token_s;
     plan_machine->map_byte_s = unmeasured.map_byte_s;
