@@ -17,8 +17,9 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 static const double prior_right = 0.7;
 
 /* Tokens that must be read at once to tell what one of many takes; those looked back on, and read before them. */
-enum { BATCH_TOLD = 8, N_LOOKED = SPECULATION_ROWS_LEAST, N_BEFORE = 16 };
-static const double look_share = 0.005; /* of the time: for looking back where it does not seem worth it, after once */
+enum { BATCH_TOLD = 8, N_LOOKED = SPECULATION_ROWS_LEAST, N_BEFORE = 8 };
+static const double look_share = 0.01;  /* of the time: for looking back where it does not seem worth it */
+static const double first_look = 2;     /* and so many plain passes, once */
 static const double more_likely = 0.25; /* of a step: what each token of many takes before that is known */
 
 struct draft {
@@ -30,9 +31,9 @@ struct draft {
     float *row;    /* (n_vocab of the target) logits in its ids; NULL where ids are the same */
     size_t n_same; /* tokens of the session that are known to be the target's */
     struct stile_sampler *past;
-    bool is_known;  /* it was looked back once */
-    size_t n_past;  /* tokens there were when the target's sampler was as that is; 0: it was not kept */
-    double debt_ns; /* of looking back, to be made up for by time without */
+    bool is_known;    /* it was looked back once */
+    size_t n_past;    /* tokens there were when the target's sampler was as that is; 0: it was not kept */
+    double credit_ns; /* for looking back */
     struct odds odds[N_KINDS], odds_all;
     double step_ns, more_ns; /* evaluating one token; each further one of a batch. 0: not known */
     uint8_t made_kinds[GUESSES_MAX];
@@ -130,7 +131,9 @@ static void look_back(struct draft *d, const struct question *question)
     const int32_t *tokens = question->tokens;
     const uint64_t begin_ns = d->time_ns;
     d->n_past = 0;
-    if (stile_rewind(d->session, goes_on ? (uint32_t)begin : 0, NULL) != 0) return;
+    goes_on =
+        goes_on && stile_rewind(d->session, (uint32_t)begin, NULL) == 0; /* unless a sliding window has moved on */
+    if (!goes_on && stile_rewind(d->session, 0, NULL) != 0) return;
     d->n_same = goes_on ? begin : 0;
     if (begin < first && read_tokens(d, tokens + begin, first - begin, NULL, NULL) != 0) return;
     if (read_tokens(d, tokens + first, 1, rows, NULL) != 0) return;
@@ -138,18 +141,7 @@ static void look_back(struct draft *d, const struct question *question)
     if (read_tokens(d, tokens + first + 1, N_LOOKED - 1, rows, NULL) != 0) return;
     if (goes_on) d->n_same = first + N_LOOKED;
     compare(d, speculation_rows(d->session->speculation), tokens + first + 1);
-    d->debt_ns = (double)(d->time_ns - begin_ns);
-}
-
-/* Looks back where it does not seem to be worth it, when that has been paid for; the first time, for free. */
-static bool looks_back(struct draft *d, const struct question *question)
-{
-    d->debt_ns -= look_share * question->times->time_ns[0];
-    if (d->debt_ns > 0) return false;
-    if (d->n_past == 0 && sampler_copy(d->past, question->sampler)) d->n_past = question->n_tokens;
-    if (d->n_past == 0 || question->n_tokens < d->n_past + N_LOOKED) return false;
-    look_back(d, question);
-    return true;
+    d->credit_ns -= (double)(d->time_ns - begin_ns);
 }
 
 /* Before it is known: at most as long as reading its weights takes, against the target's. */
@@ -157,6 +149,24 @@ static double step_ns(const struct draft *d, const struct question *question)
 {
     double share = (double)d->session->model->info.size_bytes / (double)d->target->model->info.size_bytes;
     return d->step_ns > 0 ? d->step_ns : share * question->times->time_ns[0];
+}
+
+static double more_ns(const struct draft *d, const struct question *question)
+{
+    return d->more_ns > 0 ? d->more_ns : more_likely * step_ns(d, question);
+}
+
+/* Looks back where it does not seem to be worth it, as far as there is credit for that. */
+static bool looks_back(struct draft *d, const struct question *question)
+{
+    const double plain_ns = question->times->time_ns[0];
+    double likely_ns = step_ns(d, question) + (N_BEFORE + N_LOOKED - 1) * more_ns(d, question);
+    d->credit_ns += look_share * plain_ns;
+    if (d->credit_ns + (d->is_known ? 0 : first_look * plain_ns) < likely_ns) return false;
+    if (d->n_past == 0 && sampler_copy(d->past, question->sampler)) d->n_past = question->n_tokens;
+    if (d->n_past == 0 || question->n_tokens < d->n_past + N_LOOKED) return false;
+    look_back(d, question);
+    return true;
 }
 
 static size_t most_guesses(const struct draft *d, const struct question *question)
@@ -171,7 +181,7 @@ static void weigh(const struct draft *d, const struct question *question, struct
     offer->n_max = most_guesses(d, question);
     offer->chance = odds_chance(&d->odds_all);
     offer->step_ns = step_ns(d, question);
-    offer->catch_up_ns = (d->more_ns > 0 ? d->more_ns : more_likely * offer->step_ns) * (double)n_behind;
+    offer->catch_up_ns = more_ns(d, question) * (double)n_behind;
 }
 
 static void offer(struct guesser *guesser, const struct question *question, struct offer *offer)

@@ -65,8 +65,12 @@ void pass_times_learn(struct pass_times *times, size_t n_guesses, uint64_t time_
 {
     double measured_ns = (double)time_ns, likely_ns = times->time_ns[n_guesses];
     if (n_guesses > 0 && measured_ns > most_surprise * likely_ns) measured_ns = most_surprise * likely_ns;
+    if (n_guesses > 0 && times->measured_ns[n_guesses] == 0 && measured_ns > likely_ns)
+        measured_ns = (measured_ns + likely_ns) / 2;
     time_learn(&times->measured_ns[n_guesses], measured_ns);
     if (n_guesses == 0) times->n_plain++;
+    /* the machine is faster by now, or its memory less busy: a pass without guesses would be too */
+    if (times->measured_ns[n_guesses] < times->measured_ns[0]) times->measured_ns[0] = times->measured_ns[n_guesses];
     double plain_ns = times->measured_ns[0];
     for (size_t n = 1; n_guesses == 0 && n <= GUESSES_MAX; n++)
         if (times->measured_ns[n] > plain_ns) times->measured_ns[n] -= forget * (times->measured_ns[n] - plain_ns);
