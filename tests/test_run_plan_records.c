@@ -124,6 +124,20 @@ static void the_oldest_go(void **state)
     stile_free(o);
 }
 
+static void what_cannot_be_read_is_an_error(void **state)
+{
+    (void)state;
+    struct stile_outcome *o;
+    struct stile_error error;
+    size_t n;
+    assert_true(unlink(path) == 0 && mkfifo(path, 0600) == 0); /* nor is it waited for */
+    assert_int_equal(stile_outcomes(&o, &n, &error), STILE_ERROR_IO);
+    assert_non_null(strstr(error.message, path));
+    assert_true(unlink(path) == 0);
+    assert_int_equal(read_back(&o), 0);
+    stile_free(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +145,7 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_is_skipped),
         cmocka_unit_test(many_processes),
         cmocka_unit_test(the_oldest_go),
+        cmocka_unit_test(what_cannot_be_read_is_an_error),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

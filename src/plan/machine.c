@@ -193,18 +193,21 @@ int machine_describe(struct machine *machine, int n_threads, bool measure, struc
     return STILE_OK;
 }
 
+double machine_best_read(const struct stile_probe *probe, int n_threads)
+{
+    double best = 0;
+    for (uint32_t i = 0; i < probe->n; i++) {
+        const struct stile_measurement *m = &probe->measurements[i];
+        if (m->quantity == STILE_MEMORY_READ && m->n_threads == (uint32_t)n_threads && m->best > best) best = m->best;
+    }
+    return best;
+}
+
 int machine_keep_probe(const struct machine *machine, const struct stile_probe *probe, struct stile_error *error)
 {
     char path[PATH_MAX], key[256];
-    double read_bytes_per_s = 0;
     int code = path_cache(path, sizeof path, "machine.json", error);
     if (code != STILE_OK) return code;
     make_key(machine, key, sizeof key);
-    for (uint32_t i = 0; i < probe->n; i++) {
-        const struct stile_measurement *m = &probe->measurements[i];
-        if (m->quantity == STILE_MEMORY_READ && m->n_threads == (uint32_t)machine->n_threads &&
-            m->best > read_bytes_per_s)
-            read_bytes_per_s = m->best;
-    }
-    return machine_cache_store_probe(path, key, read_bytes_per_s, probe, error);
+    return machine_cache_store_probe(path, key, machine_best_read(probe, machine->n_threads), probe, error);
 }

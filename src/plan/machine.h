@@ -42,6 +42,8 @@ int machine_keep_probe(const struct machine *machine, const struct stile_probe *
  * MALFORMED for what is no such file, incomplete, or of another version. */
 int machine_read_file(struct machine *machine, const char *path, struct stile_error *error);
 
+/* The best of reading memory with so many threads; 0: that was not measured. */
+double machine_best_read(const struct stile_probe *probe, int n_threads);
 /* Median, best and spread of the samples. */
 void machine_summarize(struct stile_measurement *measurement);
 

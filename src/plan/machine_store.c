@@ -4,6 +4,7 @@
  *
  * Whatever stands in that file may be damaged or made up: what does not make sense is as good as not there.
  */
+#include "base/json_file.h"
 #include "base/paths.h"
 #include "base/threads.h"
 #include "plan/machine.h"
@@ -21,6 +22,9 @@ enum {
     CACHE_VERSION = 1,
     PROBE_VERSION = 1, /* another one is measured again */
 };
+
+/* In the units of quantities: nothing is so slow or so fast. */
+static const double sample_min = 1e-3, sample_max = 1e18;
 
 /* How a quantity is written: its name, its unit, what n_threads and size_bytes are called (NULL: meaningless). */
 static const struct {
@@ -94,12 +98,6 @@ char *stile_probe_json(const struct stile_probe *probe)
 
 /* ---- and back ------------------------------------------------------------------------------- */
 
-static void get_text(const json_t *object, const char *name, char *out, size_t capacity)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    snprintf(out, capacity, "%s", text ? text : "");
-}
-
 /* A whole number in 0 .. max; false when there is none. */
 static bool get_count(const json_t *object, const char *name, uint64_t max, uint64_t *n)
 {
@@ -130,14 +128,14 @@ static bool read_measurement(const json_t *object, struct stile_measurement *m)
     if (!get_count(object, names[m->quantity].size, UINT64_C(1) << 50, &size_bytes)) return false;
     m->n_threads = names[m->quantity].threads ? (uint32_t)n_threads : 1;
     m->size_bytes = size_bytes;
-    get_text(object, "format", m->format, sizeof m->format);
+    json_get_text(object, "format", m->format, sizeof m->format);
     snprintf(samples_name, sizeof samples_name, "%s_samples", names[m->quantity].unit);
     const json_t *samples = json_object_get(object, samples_name);
     size_t n = json_array_size(samples);
     if (n == 0 || n > STILE_PROBE_SAMPLES_MAX) return false;
     for (size_t i = 0; i < n; i++) {
         m->samples[i] = json_number_value(json_array_get(samples, i));
-        if (!(m->samples[i] > 0 && m->samples[i] < 1e18)) return false;
+        if (!(m->samples[i] > sample_min && m->samples[i] < sample_max)) return false;
     }
     m->n_samples = (uint32_t)n;
     machine_summarize(m);
@@ -163,11 +161,11 @@ static bool read_probe(const json_t *object, struct stile_probe *probe)
     probe->duration_s = duration_s > 0 && duration_s < 1e9 ? duration_s : 0;
     probe->large_pages_share = json_is_number(share) ? json_number_value(share) : -1;
     if (!(probe->large_pages_share <= 1)) probe->large_pages_share = -1;
-    get_text(object, "commit", probe->commit, sizeof probe->commit);
-    get_text(object, "isa", probe->isa, sizeof probe->isa);
-    get_text(object, "disk_path", probe->disk_path, sizeof probe->disk_path);
-    get_text(object, "disk_kind", probe->disk_kind, sizeof probe->disk_kind);
-    get_text(object, "disk_note", probe->disk_note, sizeof probe->disk_note);
+    json_get_text(object, "commit", probe->commit, sizeof probe->commit);
+    json_get_text(object, "isa", probe->isa, sizeof probe->isa);
+    json_get_text(object, "disk_path", probe->disk_path, sizeof probe->disk_path);
+    json_get_text(object, "disk_kind", probe->disk_kind, sizeof probe->disk_kind);
+    json_get_text(object, "disk_note", probe->disk_note, sizeof probe->disk_note);
     probe->time = (int64_t)time;
     return true;
 }
@@ -182,14 +180,7 @@ static bool is_plausible(double read_bytes_per_s)
 /* The whole file, or NULL when it is missing, damaged or of another version. */
 static json_t *load_cache(const char *path)
 {
-    json_t *root = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return NULL;
-    char *text = malloc(CACHE_BYTES_MAX);
-    size_t n = text ? fread(text, 1, CACHE_BYTES_MAX, file) : 0;
-    if (n > 0 && n < CACHE_BYTES_MAX) root = json_loadb(text, n, 0, NULL);
-    free(text);
-    fclose(file);
+    json_t *root = json_file_read(path, CACHE_BYTES_MAX, NULL);
     if (json_integer_value(json_object_get(root, "version")) == CACHE_VERSION &&
         json_is_object(json_object_get(root, "read_bytes_per_s")))
         return root;
@@ -213,12 +204,12 @@ void machine_cache_load_probe(const char *path, const char *key, struct stile_pr
     json_decref(root);
 }
 
-/* Sets root's object `name`, made new where it is missing or full, to have value under key. Takes the value. */
+/* Sets root's object `name`, made new where it is missing or full of others, to have value under key. Takes the value. */
 static void set_entry(json_t *root, const char *name, const char *key, json_t *value)
 {
     json_t *entries = json_object_get(root, name);
-    if (!json_is_object(entries) || json_object_size(entries) >= CACHE_ENTRIES_MAX)
-        json_object_set_new(root, name, entries = json_object());
+    bool full = json_object_size(entries) >= CACHE_ENTRIES_MAX && !json_object_get(entries, key);
+    if (!json_is_object(entries) || full) json_object_set_new(root, name, entries = json_object());
     json_object_set_new(entries, key, value);
 }
 
@@ -256,8 +247,8 @@ static bool read_about(const json_t *about, struct machine *machine)
     get_count(caches, "l2", UINT64_C(1) << 40, &machine->caches.l2_bytes);
     get_count(caches, "l3", UINT64_C(1) << 40, &machine->caches.l3_bytes);
     machine->caches.l3_count = machine->caches.l3_bytes > 0;
-    get_text(about, "cpu", machine->cpu, sizeof machine->cpu);
-    get_text(about, "large_pages", machine->large_pages, sizeof machine->large_pages);
+    json_get_text(about, "cpu", machine->cpu, sizeof machine->cpu);
+    json_get_text(about, "large_pages", machine->large_pages, sizeof machine->large_pages);
     machine->n_processors = (int)n_processors;
     machine->n_threads = (int)n_threads;
     machine->memory.available_bytes = machine->memory.total_bytes;
@@ -265,43 +256,15 @@ static bool read_about(const json_t *about, struct machine *machine)
     return machine->memory.total_bytes > 0;
 }
 
-/* The best of reading with that many threads. */
-static double best_read(const struct stile_probe *probe, int n_threads)
-{
-    double best = 0;
-    for (uint32_t i = 0; i < probe->n; i++) {
-        const struct stile_measurement *m = &probe->measurements[i];
-        if (m->quantity == STILE_MEMORY_READ && m->n_threads == (uint32_t)n_threads && m->best > best) best = m->best;
-    }
-    return best;
-}
-
-static int load_file(json_t **root, const char *path, struct stile_error *error)
-{
-    json_error_t where = {.line = 0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return error_set(error, STILE_ERROR_IO, "%s: cannot be opened: %s", path, strerror(errno));
-    char *text = malloc(CACHE_BYTES_MAX);
-    size_t n = text ? fread(text, 1, CACHE_BYTES_MAX, file) : 0;
-    int failed = ferror(file) ? errno : 0;
-    fclose(file);
-    *root = text && n < CACHE_BYTES_MAX ? json_loadb(text, n, 0, &where) : NULL;
-    free(text);
-    if (failed) {
-        json_decref(*root);
-        return error_set(error, STILE_ERROR_IO, "%s: cannot be read: %s", path, strerror(failed));
-    }
-    if (*root) return STILE_OK;
-    return error_set(error, STILE_ERROR_MALFORMED,
-                     "%s: line %d: not JSON of a machine, as 'stile probe --json' prints it", path, where.line);
-}
-
 int machine_read_file(struct machine *machine, const char *path, struct stile_error *error)
 {
-    json_t *root;
-    int failed = load_file(&root, path, error);
-    if (failed) return failed;
+    struct stile_error why = {.code = STILE_OK};
+    json_t *root = json_file_read(path, CACHE_BYTES_MAX, &why);
     memset(machine, 0, sizeof *machine);
+    if (!root) {
+        const char *what = why.code == STILE_ERROR_MALFORMED ? ": no machine, as 'stile probe --json' prints it" : "";
+        return error_set(error, (enum stile_code)why.code, "%.900s%s", why.message, what);
+    }
     bool good = read_about(json_object_get(root, "machine"), machine) && read_probe(root, &machine->probe);
     bool complete = !json_is_false(json_object_get(root, "complete"));
     json_decref(root);
@@ -309,7 +272,7 @@ int machine_read_file(struct machine *machine, const char *path, struct stile_er
         return error_set(error, STILE_ERROR_MALFORMED,
                          "%s: not a machine as this version's 'stile probe --json' prints it (version %d)", path,
                          (int)PROBE_VERSION);
-    machine->read_bytes_per_s = best_read(&machine->probe, machine->n_threads);
+    machine->read_bytes_per_s = machine_best_read(&machine->probe, machine->n_threads);
     if (!complete || !is_plausible(machine->read_bytes_per_s))
         return error_set(error, STILE_ERROR_MALFORMED,
                          "%s: the probe is not complete: the read bandwidth of memory with %d threads is needed", path,

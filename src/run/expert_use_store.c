@@ -4,12 +4,11 @@
  *
  * with a row for each layer and a number for each expert. It may be damaged or made up: then it is as good as not there.
  */
+#include "base/json_file.h"
 #include "base/paths.h"
 #include "run/expert_use.h"
 
-#include <jansson.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -17,20 +16,6 @@ enum {
     STORE_BYTES_MAX = 16 << 20,
     STORE_TOKENS = 1 << 16, /* older uses count less once there are more: favourites change */
 };
-
-/* The whole file; NULL when there is none, or no sense in it. */
-static json_t *read_file(const char *path)
-{
-    json_t *root = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return NULL;
-    char *text = malloc(STORE_BYTES_MAX);
-    size_t n = text ? fread(text, 1, STORE_BYTES_MAX, file) : 0;
-    if (n > 0 && n < STORE_BYTES_MAX) root = json_loadb(text, n, 0, NULL);
-    free(text);
-    fclose(file);
-    return root;
-}
 
 /* A number of uses or tokens; false where there is none. */
 static bool get_count(const json_t *value, double *count)
@@ -57,7 +42,7 @@ static bool read_uses(const struct expert_use *use, const json_t *rows, double *
 
 bool expert_use_load(struct expert_use *use, const char *path)
 {
-    json_t *root = read_file(path);
+    json_t *root = json_file_read(path, STORE_BYTES_MAX, NULL);
     const json_t *rows = json_object_get(root, "uses");
     double n_tokens;
     bool good = json_integer_value(json_object_get(root, "version")) == STORE_VERSION &&

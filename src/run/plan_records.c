@@ -5,11 +5,11 @@
  */
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -43,12 +43,6 @@ static json_t *outcome_json(const struct stile_outcome *o)
                      text_json(o->commit));
 }
 
-static void get_text(const json_t *object, const char *name, char *out, size_t capacity)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    snprintf(out, capacity, "%s", text ? text : "");
-}
-
 static uint32_t get_count(const json_t *object, const char *name)
 {
     json_int_t n = json_integer_value(json_object_get(object, name));
@@ -78,18 +72,18 @@ static bool read_outcome(const char *line, size_t n, struct stile_outcome *o)
         .predicted = {get_number(object, "predicted"), get_number(object, "low"), get_number(object, "high"), ""},
         .measured = get_number(object, "measured"),
     };
-    get_text(object, "kind", o->kind, sizeof o->kind);
-    get_text(object, "model", o->model, sizeof o->model);
-    get_text(object, "format", o->format, sizeof o->format);
-    get_text(object, "bound_by", o->predicted.bound_by, sizeof o->predicted.bound_by);
-    get_text(object, "commit", o->commit, sizeof o->commit);
+    json_get_text(object, "kind", o->kind, sizeof o->kind);
+    json_get_text(object, "model", o->model, sizeof o->model);
+    json_get_text(object, "format", o->format, sizeof o->format);
+    json_get_text(object, "bound_by", o->predicted.bound_by, sizeof o->predicted.bound_by);
+    json_get_text(object, "commit", o->commit, sizeof o->commit);
     json_decref(object);
     return o->predicted.value > 0 && o->measured > 0 && *o->kind;
 }
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-/* Opens and locks the file that the path leads to now: another process may replace it meanwhile. */
+/* Opens and locks the file that the path leads to now: another process may replace it meanwhile. -1, and errno. */
 static int open_locked(const char *path)
 {
     for (int i = 0; i < REOPENINGS_MAX; i++) {
@@ -101,19 +95,29 @@ static int open_locked(const char *path)
             return fd;
         close(fd);
     }
-    return -1;
+    return errno = EAGAIN, -1;
 }
 
+/* The whole file; NULL, and errno, where it cannot be read, or is too long to be one of ours. */
 static char *read_all(int fd, size_t *n)
 {
     struct stat status;
-    if (fstat(fd, &status) != 0 || status.st_size < 0 || status.st_size > 4 * FILE_BYTES_MAX) return NULL;
+    *n = 0;
+    if (fstat(fd, &status) != 0) return NULL;
+    if (!S_ISREG(status.st_mode)) return errno = EINVAL, NULL;
+    if (status.st_size > 4 * FILE_BYTES_MAX) return errno = EFBIG, NULL;
     char *text = malloc((size_t)status.st_size + 1);
-    for (*n = 0; text && *n < (size_t)status.st_size;) {
+    while (text && *n < (size_t)status.st_size) {
         ssize_t got = pread(fd, text + *n, (size_t)status.st_size - *n, (off_t)*n);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
-        *n += (size_t)got;
+        if (got == 0) break; /* it became shorter */
+        if (got > 0) {
+            *n += (size_t)got;
+            continue;
+        }
+        int why = errno;
+        free(text);
+        return errno = why, NULL;
     }
     return text;
 }
@@ -161,8 +165,9 @@ int stile_outcome_keep(const struct stile_outcome *outcome, struct stile_error *
     line[n] = '\n';
     int fd = open_locked(path);
     bool ok = fd >= 0 && append(path, fd, line, n + 1);
+    int why = errno;
     if (fd >= 0) close(fd);
-    return ok ? 0 : error_set(error, STILE_ERROR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    return ok ? 0 : error_set(error, STILE_ERROR_IO, "%s: cannot be written: %s", path, strerror(why));
 }
 
 int stile_outcomes(struct stile_outcome **outcomes, size_t *n_outcomes, struct stile_error *error)
@@ -171,9 +176,11 @@ int stile_outcomes(struct stile_outcome **outcomes, size_t *n_outcomes, struct s
     size_t n = 0, n_found = 0, n_lines = 1;
     int failed = path_cache(path, sizeof path, file_name, error);
     if (failed) return failed;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     char *text = fd >= 0 ? read_all(fd, &n) : NULL;
+    int why = text ? 0 : errno;
     if (fd >= 0) close(fd);
+    if (why && why != ENOENT) return error_set(error, STILE_ERROR_IO, "%s: cannot be read: %s", path, strerror(why));
     for (size_t i = 0; i < n; i++)
         n_lines += text[i] == '\n';
     struct stile_outcome *found = calloc(n_lines, sizeof *found);

@@ -65,12 +65,9 @@ static void say(struct probe_work *work, const char *what)
 /* The entry for what m measures, made where it is missing; NULL when there is no room. */
 static struct stile_measurement *entry_for(struct stile_probe *probe, const struct stile_measurement *m)
 {
-    for (uint32_t i = 0; i < probe->n; i++) {
-        struct stile_measurement *known = &probe->measurements[i];
-        if (known->quantity == m->quantity && known->n_threads == m->n_threads && known->size_bytes == m->size_bytes &&
-            strcmp(known->format, m->format) == 0)
-            return known;
-    }
+    const struct stile_measurement *known =
+        stile_probe_find(probe, m->quantity, m->n_threads, m->size_bytes, m->format);
+    if (known) return &probe->measurements[known - probe->measurements];
     if (probe->n == STILE_PROBE_MAX) return NULL;
     probe->measurements[probe->n] = *m;
     return &probe->measurements[probe->n++];
