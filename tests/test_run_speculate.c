@@ -250,12 +250,12 @@ static void same_output_relative(void **state)
     assert_true(guesses.n_accepted > 0);
 }
 
-/* A model that knows nothing of the target is soon asked no more. */
+/* A model that knows nothing of the target is hardly ever asked: looking back says so. */
 static void same_output_stranger(void **state)
 {
     (void)state;
     struct stile_guesses guesses = same_output(deep, stranger);
-    assert_true(guesses.n_drafted < 9 * 40);
+    assert_true(guesses.n_drafted < 40);
 }
 
 /* Rings that forget: of the target, of the draft model, of both. */
