@@ -751,7 +751,7 @@ struct stile_pace {
     double matvec_bytes_per_s; /* STILE_MATVEC_CACHED of Q4_K */
     double disk_bytes_per_s;   /* STILE_DISK_STREAMED, of the file that was asked for */
 };
-/* All but the disk, in about 0.15 s; all 0 where other processes keep the processors busy. */
+/* All but the disk, in about 0.4 s; all 0 where other processes keep the processors busy. */
 void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace);
 /* That of the disk that the file is on, by reading it for about a second; 0 where that fails. */
 double stile_disk_pace(const char *path);

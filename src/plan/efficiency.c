@@ -67,7 +67,9 @@ const struct unmeasured unmeasured = {
     .experts_missed = 0.08,
     .experts_vain = 0.06,
     .experts_late_s = 0.7e-3,
-    .pace_weight = 0.5,
+    .slow_read_weight = 0.9,
+    .fast_read_weight = 0.25,
+    .work_weight = 0.5,
     .kind_spread = 0.15,
     .probe_spread = 0.12,
     .pace_spread = 0.08,
@@ -79,7 +81,7 @@ const struct unmeasured unmeasured = {
         "bench --profile kinds, --start of models of 0.1 to 8 GB, Zen 5 with two cores of a shared machine, "
         "2026-11-23: what remained after everything measured was subtracted; overlap: products of Q8_0, Q4_K, Q2_K "
         "and BF16 from memory at 43 and 57 GB/s and from caches; streaming: Q8_0 of 1.3 and 8.5 GB under limits from "
-        "0.6 to 7.4 GB; experts: a Qwen3-30B-A3B under 8 GB; spreads and errors: bench/plan_check.py",
+        "0.6 to 7.4 GB; experts: a Qwen3-30B-A3B under 8 GB; spreads, errors and weights: bench/plan_check.py",
 };
 
 enum format_class format_class_of(enum format format)

@@ -48,7 +48,9 @@ struct unmeasured {
     double stream_share;                                 /* of a disk's pace that streaming weights makes of it */
     double alone_memory, alone_arithmetic;               /* as in struct plan_machine */
     double experts_missed, experts_vain, experts_late_s; /* the same */
-    double pace_weight; /* of what is measured just now, against the probe (the exponent of their quotient) */
+    /* Of what is measured just now, against the probe (the exponent of their quotient): others who slow the memory down
+     * mostly go on, that it is faster is mostly luck. */
+    double slow_read_weight, fast_read_weight, work_weight;
     /* Rates are sure to twice their spread in the probe, and to: */
     double kind_spread;                              /* those that are not measured, where others like them are */
     double probe_spread;                             /* all, on another day; or ... */

@@ -70,9 +70,9 @@ static void share_out(struct here *here, uint32_t n_threads)
 }
 
 /* A moment says something of the minute that follows, not all. */
-static double faster(double now, double then)
+static double faster(double now, double then, double weight)
 {
-    return now > 0 && then > 0 ? pow(now / then, unmeasured.pace_weight) : 1;
+    return now > 0 && then > 0 ? pow(now / then, weight) : 1;
 }
 
 /* The pace is of so many threads as measured it: rates of others change alike. */
@@ -84,9 +84,12 @@ static void keep_pace(struct here *here)
     double read = all ? here->read_bytes_per_s : read_with(here, pace->n_threads);
     double many = machine_level(&here->levels, here->probe, STILE_MATMUL, pace->n_threads, 0, "Q8_0");
     double one = all ? probed(here, STILE_MATVEC_CACHED, 0, "Q4_K") : 0;
-    here->memory *= faster(pace->read_bytes_per_s, read);
-    here->work_many *= faster(pace->matmul_macs_per_s, many);
-    here->work_one *= one > 0 ? faster(pace->matvec_bytes_per_s, one) : faster(pace->matmul_macs_per_s, many);
+    bool slow = pace->read_bytes_per_s < read;
+    here->memory *=
+        faster(pace->read_bytes_per_s, read, slow ? unmeasured.slow_read_weight : unmeasured.fast_read_weight);
+    here->work_many *= faster(pace->matmul_macs_per_s, many, unmeasured.work_weight);
+    here->work_one *= one > 0 ? faster(pace->matvec_bytes_per_s, one, unmeasured.work_weight)
+                              : faster(pace->matmul_macs_per_s, many, unmeasured.work_weight);
 }
 
 /* The format that stands for others with the same kind of activations where only some were measured: floats, blocks of

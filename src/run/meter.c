@@ -61,7 +61,7 @@ static double product_pass(void *subject, const struct stile_measurement *m, uin
  * Where others have a processor all the time, nothing is known. */
 void stile_meter_pace(struct stile_meter *meter, struct stile_pace *pace)
 {
-    enum { READ, ONE, MANY, N, SAMPLES = 5, SAMPLE_NS = 9 * 1000 * 1000 };
+    enum { READ, ONE, MANY, N, SAMPLES = 15, SAMPLE_NS = 9 * 1000 * 1000 };
     const uint32_t n_threads = (uint32_t)threads_count(meter->threads);
     struct products one, many;
     char *one_weights, *many_weights;
