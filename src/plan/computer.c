@@ -273,6 +273,7 @@ static void set_processor(struct plan_tier *tier, const struct hardware *device,
     }
     struct plan_range float_macs = processor->macs_per_s[FORMAT_F16];
     for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
+        /* assumed: short runs of a cache are read less evenly than matrices, and attention's products are small */
         processor->kv_bytes_per_s[f] = scaled(efficiency->read_share[CLASS_BITS], 0.8 * bytes_per_s);
         processor->attention_macs_per_s[f] = scaled(float_macs, 0.5);
         /* of one token: the query heads of a key head share what is read; memory binds, not arithmetic */
@@ -280,7 +281,7 @@ static void set_processor(struct plan_tier *tier, const struct hardware *device,
     }
     processor->elements_per_s = scaled(efficiency->read_share[CLASS_BITS], bytes_per_s / sizeof(float));
     processor->op_s = mixture ? efficiency->mixture_op_s : efficiency->op_s;
-    processor->pass_s = (struct plan_range){50e-6, 10e-6, 200e-6};
+    processor->pass_s = (struct plan_range){50e-6, 10e-6, 200e-6}; /* assumed, as is open_s below */
 }
 
 static uint64_t usable_bytes(const struct efficiency *efficiency, double gb, bool apple)
@@ -349,10 +350,11 @@ static double waiting_share(const struct computer_plan *result)
 /* Modelled: rated power times a share, of each device by its share of the time. */
 static void model_energy(const struct computer *computer, double host_share, struct computer_plan *result)
 {
+    /* Assumed, nobody measured them: board, fans and disks; a desktop's processor; a card that waits. */
     static const double rest_w = 60, unknown_host_w = 100, idle_share = 0.15;
     const struct hardware *device = computer->device;
     const struct plan_range share = efficiency_of(device->kind, device->vendor)->power_share;
-    double base_w = 0.1 * device->tdp_w + 5, host_w = 0;
+    double base_w = 0.1 * device->tdp_w + 5, host_w = 0; /* memory and supply beside a processor: assumed */
     double rate = result->plan.decode_tokens_per_s.range.value;
     if (!(device->tdp_w > 0)) return;
     if (is_card(device)) {
