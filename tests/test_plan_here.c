@@ -1,4 +1,5 @@
 /* This machine as predictions see it: rates of a made-up probe, taken apart again. */
+#include "plan/efficiency.h"
 #include "plan/predict.h"
 
 #include <math.h>
@@ -90,8 +91,8 @@ static void taken_apart(void **state)
     assert_true(here->tiers[0].computes && !here->tiers[1].computes);
     assert_int_equal(here->tiers[0].capacity_bytes, 123456);
     assert_near(here->tiers[0].read_bytes_per_s.value, read_rate);
-    assert_near(here->tiers[1].read_bytes_per_s.value, 1.5e9);
-    assert_near(here->load_bytes_per_s.value, 1.5e9);
+    assert_near(here->tiers[1].read_bytes_per_s.value, 1.5e9 * unmeasured.stream_share);
+    assert_near(here->load_bytes_per_s.value, 1.5e9 * unmeasured.stream_share);
     assert_near(p->read_share[FORMAT_Q8_0].value, 30.0 / 40);
     assert_near(1 / p->macs_per_s[FORMAT_Q8_0].value, mac_s);
     assert_near(p->weight_s[FORMAT_Q8_0], weight_s);
@@ -151,7 +152,7 @@ static void memory_and_arithmetic(void **state)
     free(here);
 }
 
-/* What is measured now, against the probe: half of the way, in proportions. */
+/* What is measured now, against the probe: part of the way, in proportions; memory that is slower most of it. */
 static void the_pace(void **state)
 {
     (void)state;
@@ -163,17 +164,20 @@ static void the_pace(void **state)
                               .disk_bytes_per_s = 3e9};
     plan_machine_here(then, machine, THREADS, NULL);
     plan_machine_here(here, machine, THREADS, &pace);
-    assert_near(here->tiers[0].read_bytes_per_s.value, read_rate * 1.1);
+    const double faster = pow(1.21, unmeasured.fast_read_weight);
+    assert_near(here->tiers[0].read_bytes_per_s.value, read_rate * faster);
     assert_near(here->probed_read_bytes_per_s, read_rate);
+    const double slower = pow(0.64, unmeasured.work_weight);
     const struct plan_processor *now = &here->tiers[0].processor, *before = &then->tiers[0].processor;
-    assert_near(now->macs_per_s[FORMAT_Q8_0].value, before->macs_per_s[FORMAT_Q8_0].value * 0.8);
-    assert_near(now->weight_s[FORMAT_Q8_0], weight_s / 0.8);
-    assert_near(now->kv_bytes_per_s[FORMAT_F16].value, read_rate * 1.1);
-    assert_near(here->tiers[1].read_bytes_per_s.value, 3e9);
+    assert_near(now->macs_per_s[FORMAT_Q8_0].value, before->macs_per_s[FORMAT_Q8_0].value * slower);
+    assert_near(now->weight_s[FORMAT_Q8_0], weight_s / slower);
+    assert_near(now->kv_bytes_per_s[FORMAT_F16].value, read_rate * faster);
+    assert_near(here->tiers[1].read_bytes_per_s.value, 3e9 * unmeasured.stream_share);
     /* one thread measured its own reading */
     pace = (struct stile_pace){.n_threads = 1, .read_bytes_per_s = 15e9 * 0.81};
     plan_machine_here(here, machine, 1, &pace);
-    assert_near(here->tiers[0].read_bytes_per_s.value, 15e9 * 0.9);
+    assert_near(here->tiers[0].read_bytes_per_s.value, 15e9 * pow(0.81, unmeasured.slow_read_weight));
+    assert_true(unmeasured.slow_read_weight > unmeasured.fast_read_weight && unmeasured.slow_read_weight <= 1);
     pace = (struct stile_pace){.n_threads = 0}; /* nothing could be measured */
     plan_machine_here(here, machine, THREADS, &pace);
     assert_near(here->tiers[0].read_bytes_per_s.value, read_rate);
