@@ -110,8 +110,6 @@ def measure(case, folders, n_rounds):
     if not mix and name.endswith(".gguf") and not path:
         return None
     limit = None if more.get("option") else more.get("limit")
-    if limit:
-        drop(path)
     n_ctx = depth + max(prompt, generated) + 8  # as bench has it
     common = ["--json", "--kv", more.get("kv", "f16")]
     common += [x for key, flag in (("threads", "-t"), ("batch", "-b")) if key in more for x in (flag, more[key])]
@@ -123,6 +121,8 @@ def measure(case, folders, n_rounds):
     rounds = []
     for _ in range(n_rounds + 2):
         began = time.time()
+        if more.get("limit"):  # what is read from the disk, may not lie in memory from the round before
+            drop(path)
         predicted = run(plan, limit)
         records = run(bench, limit)
         disturbed = crowded(records)
