@@ -7,9 +7,13 @@
 Each case appends a line of JSON, so that many can be measured in pieces; --part 2/5 takes every fifth case, from the
 second on, so that the machine's drift meets all kinds alike. Cases with a limit run in a control group (version 1) of
 their own with that much memory, or where "option" is said with --memory-limit; what does not fit is read from the disk.
-Control groups take root. A case that the folders have no model for is skipped. Every case is planned and measured in
-turns, and medians are compared. While others keep the processors busy nothing can be measured: such a round does not
-count, and a case that has no other is reported apart.
+Control groups take root. Models are made by
+
+    stile bench --shape llama-3.2-1b --format q4_k_m --out DIR/1b-q4_k_m.gguf -p 0 -n 1 -r 1
+
+and so on; 8b is llama-3.1-8b in q8_0, 30b is qwen3-30b-a3b in q4_k_m. A case that the folders have no model for is
+skipped. Every case is planned and measured in turns, and medians are compared. While others keep the processors busy
+nothing can be measured: such a round does not count, and a case that has no other is reported apart.
 """
 
 import argparse
